@@ -1,0 +1,106 @@
+//===- Device.h - what every device offers the engine -----------*- C++ -*-===//
+// A device opens a model file once and replays its programs. It knows spaces, commands
+// and kernels by their catalog names; it knows no model family and no adapter semantics.
+// cpu and CUDA stand behind the same interface.
+#ifndef LORAC_RUNTIME_DEVICE_DEVICE_H
+#define LORAC_RUNTIME_DEVICE_DEVICE_H
+
+#include "support/Status.h"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace lorac {
+
+class ModelFile;
+
+/// Values of the symbols of schemas/Symbols.def that are fixed while a model is open.
+struct LoadSymbols {
+  uint64_t pages = 0;
+  uint64_t maxPages = 0;
+  uint64_t maxItems = 0;
+  uint64_t maxEntries = 0;
+  uint64_t poolBytes = 0;
+};
+/// Values that change with each step.
+struct StepSymbols {
+  uint64_t rows = 0;
+  uint64_t outRows = 0;
+  uint64_t items = 0;
+};
+
+/// What was done since the model was opened; only grows. Tests gate on differences.
+struct DeviceCounters {
+  uint64_t steps = 0;
+  uint64_t dispatches = 0;        ///< all kernels
+  uint64_t adapterDispatches = 0; ///< kernels that exist for adapters alone (catalog)
+  uint64_t barriers = 0;
+  uint64_t pipelinesMade = 0;
+  uint64_t allocations = 0;        ///< device memory objects
+  uint64_t allocatedBytes = 0;     ///< in them
+  uint64_t weightBytesUploaded = 0;
+  uint64_t poolBytesUploaded = 0;  ///< adapter images and directories
+  uint64_t stepBytesUploaded = 0;  ///< the engine reports what it wrote with addStepBytes
+  std::vector<std::pair<std::string, uint64_t>> dispatchesByKernel; ///< catalog name, count
+};
+
+/// A model open on a device. Not thread-safe: the engine serialises calls. After DeviceLost every call
+/// fails with it.
+class DeviceModel {
+public:
+  virtual ~DeviceModel() = default;
+
+  /// Copies bytes into the adapter pool. `offset` and size multiples of 16. No step is running.
+  virtual Status writePool(uint64_t offset, std::span<const uint8_t> bytes) = 0;
+
+  /// Host memory of a Step buffer of a program, as long as its size expression says; written before run().
+  /// The same memory may serve the step buffers of other programs: fill it anew for each run.
+  virtual std::span<uint8_t> stepBuffer(size_t program, size_t buffer) = 0;
+
+  /// Replays a program and waits for its end. `stepBytes` is what the caller wrote into step buffers (counted).
+  virtual Status run(size_t program, const StepSymbols &symbols, uint64_t stepBytes) = 0;
+
+  /// Host view of an Out buffer after run(): f32, rows `row_stride` apart.
+  virtual std::span<const float> outBuffer(size_t program, size_t buffer) = 0;
+
+  virtual DeviceCounters counters() const = 0;
+  /// "vulkan:0 llvmpipe (LLVM 15.0.6, 256 bits), Mesa 22.3.6".
+  virtual std::string description() const = 0;
+};
+
+/// `auto`, `vulkan`, `vulkan:1`, each with `,deny=FEATURE` (schemas/Features.def, or `hostvisible`: weights go
+/// through staging buffers) any number of times.
+struct DeviceSpec {
+  std::string kind = "auto";
+  int index = -1; ///< -1: the first that fits
+  std::vector<std::string> denied;
+  /// InvalidArgument names what is wrong and lists what exists.
+  static Result<DeviceSpec> parse(const std::string &text);
+};
+
+/// One line of `lorac devices`.
+struct DeviceInfo {
+  std::string kind; ///< "vulkan"
+  int index = 0;
+  std::string name;
+  std::string driver;
+  std::vector<std::string> features; ///< names of schemas/Features.def
+  uint64_t memoryBytes = 0;
+  uint32_t subgroupSize = 0;
+};
+
+/// Every device that Lorac could open. An absent Vulkan loader gives none; `why` then says so.
+std::vector<DeviceInfo> listDevices(std::string *why = nullptr);
+
+/// Opens `model` on the device of `spec`: picks a variant for each kernel (the first that the device satisfies; none
+/// is Incompatible, naming kernel and feature), checks peak memory, uploads weights, allocates the spaces. Pipelines are made
+/// when a program first runs. DeviceUnavailable where no device fits.
+Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const ModelFile &model, const LoadSymbols &symbols);
+
+} // namespace lorac
+
+#endif // LORAC_RUNTIME_DEVICE_DEVICE_H

@@ -1,0 +1,62 @@
+//===- ModelFile.h - model.lorac, mapped and verified -----------*- C++ -*-===//
+#ifndef LORAC_RUNTIME_FILES_MODELFILE_H
+#define LORAC_RUNTIME_FILES_MODELFILE_H
+
+#include "schemas/model_generated.h"
+#include "support/Digest.h"
+#include "support/Files.h"
+#include "support/Status.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace lorac {
+
+/// A model file that passed every check: header, FlatBuffers' verifier, every offset, size, shape, enum, index,
+/// expression (at the symbols' maxima) and digest. There is no unchecked way in. Immutable; share freely between threads.
+class ModelFile {
+public:
+  /// NotFound, Io, CorruptFile, Unsupported (a newer format), with the path in the message.
+  static Result<std::shared_ptr<const ModelFile>> open(const std::string &path);
+  /// The same checks over bytes (they must outlive the result); `name` stands in messages.
+  static Result<std::shared_ptr<const ModelFile>> parse(std::span<const uint8_t> bytes, const std::string &name);
+
+  const fbs::Model &metadata() const { return *root; }
+  const std::string &path() const { return filePath; }
+  Digest fingerprint() const;
+  std::span<const uint8_t> segment(size_t index) const;
+  /// Bytes [offset, offset + size) of the weight space (weight segments lie back to back in it, page-padded in the file):
+  /// calls `visit` for each contiguous piece in order.
+  template <typename Visitor> void weightBytes(uint64_t offset, uint64_t size, Visitor visit) const {
+    const auto &segments = *root->segments();
+    uint64_t start = 0;
+    for (uint32_t i = root->first_weight_segment(); i < segments.size() && size > 0; ++i) {
+      uint64_t length = segments[i]->size();
+      if (offset < start + length) {
+        uint64_t inside = offset - start;
+        uint64_t piece = std::min(size, length - inside);
+        visit(segment(i).subspan(inside, piece));
+        offset += piece;
+        size -= piece;
+      }
+      start += length;
+    }
+  }
+  /// The number in Model.symbols of a symbol by name (always there).
+  size_t symbolIndex(std::string_view name) const;
+  /// Tells the kernel that the mapped weights are not needed for now.
+  void releaseWeights() const;
+
+private:
+  MappedFile file;
+  std::span<const uint8_t> bytes;
+  const fbs::Model *root = nullptr;
+  std::string filePath;
+};
+
+} // namespace lorac
+
+#endif // LORAC_RUNTIME_FILES_MODELFILE_H

@@ -1,0 +1,178 @@
+#include "support/Files.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace lorac {
+
+namespace {
+
+Status ioError(const std::string &path, const char *what) {
+  int error = errno;
+  Code code = error == ENOENT || error == ENOTDIR ? Code::NotFound
+              : error == ENOMEM                   ? Code::OutOfMemory
+                                                  : Code::Io;
+  return Status(code) << path << ": " << what << ": " << std::strerror(error);
+}
+
+/// Opens a regular file for reading and tells its size.
+Result<int> openRegular(const std::string &path, uint64_t &size) {
+  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0)
+    return ioError(path, "cannot open");
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0) {
+    Status status = ioError(path, "cannot stat");
+    ::close(descriptor);
+    return status;
+  }
+  if (!S_ISREG(info.st_mode)) {
+    ::close(descriptor);
+    return Status(Code::InvalidArgument) << path << ": is not a regular file";
+  }
+  size = uint64_t(info.st_size);
+  return descriptor;
+}
+
+} // namespace
+
+Result<MappedFile> MappedFile::open(const std::string &path) {
+  uint64_t size = 0;
+  LORAC_ASSIGN(int descriptor, openRegular(path, size));
+  MappedFile file;
+  file.filePath = path;
+  file.size = size;
+  if (size > 0) {
+    void *address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (address == MAP_FAILED) {
+      Status status = ioError(path, "cannot map");
+      ::close(descriptor);
+      file.size = 0;
+      return status;
+    }
+    file.data = static_cast<const uint8_t *>(address);
+  }
+  ::close(descriptor);
+  return file;
+}
+
+MappedFile::~MappedFile() {
+  if (data)
+    ::munmap(const_cast<uint8_t *>(data), size);
+}
+
+MappedFile::MappedFile(MappedFile &&other) noexcept
+    : data(std::exchange(other.data, nullptr)), size(std::exchange(other.size, 0)),
+      filePath(std::move(other.filePath)) {}
+
+MappedFile &MappedFile::operator=(MappedFile &&other) noexcept {
+  std::swap(data, other.data);
+  std::swap(size, other.size);
+  std::swap(filePath, other.filePath);
+  return *this;
+}
+
+void MappedFile::release(uint64_t offset, uint64_t length) const {
+  const uint64_t page = uint64_t(::sysconf(_SC_PAGESIZE));
+  uint64_t begin = (offset + page - 1) / page * page;
+  uint64_t end = std::min(offset + length, size) / page * page;
+  if (data && begin < end)
+    ::madvise(const_cast<uint8_t *>(data) + begin, end - begin, MADV_DONTNEED);
+}
+
+Result<std::string> readTextFile(const std::string &path, uint64_t limit) {
+  LORAC_ASSIGN(MappedFile file, MappedFile::open(path));
+  if (file.bytes().size() > limit)
+    return Status(Code::InvalidArgument)
+           << path << ": has " << file.bytes().size() << " bytes, at most " << limit << " are read";
+  return std::string(reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size());
+}
+
+Result<AtomicFile> AtomicFile::create(const std::string &path) {
+  AtomicFile file;
+  file.finalPath = path;
+  file.temporaryPath = path + ".tmp-XXXXXX";
+  file.descriptor = ::mkostemp(file.temporaryPath.data(), O_CLOEXEC);
+  if (file.descriptor < 0) {
+    file.temporaryPath.clear();
+    return ioError(path, "cannot create a temporary file beside it");
+  }
+  // mkostemp makes it private; give it what an ordinary new file would have.
+  mode_t mask = ::umask(0);
+  ::umask(mask);
+  ::fchmod(file.descriptor, 0666 & ~mask);
+  return file;
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor >= 0)
+    ::close(descriptor);
+  if (!temporaryPath.empty())
+    ::unlink(temporaryPath.c_str());
+}
+
+AtomicFile::AtomicFile(AtomicFile &&other) noexcept
+    : descriptor(std::exchange(other.descriptor, -1)), written(other.written),
+      finalPath(std::move(other.finalPath)),
+      temporaryPath(std::exchange(other.temporaryPath, std::string())) {}
+
+AtomicFile &AtomicFile::operator=(AtomicFile &&other) noexcept {
+  std::swap(descriptor, other.descriptor);
+  std::swap(written, other.written);
+  std::swap(finalPath, other.finalPath);
+  std::swap(temporaryPath, other.temporaryPath);
+  return *this;
+}
+
+Status AtomicFile::write(std::span<const uint8_t> bytes) {
+  LORAC_TRY(writeAt(written, bytes));
+  written += bytes.size();
+  return Status::ok();
+}
+
+Status AtomicFile::writeAt(uint64_t offset, std::span<const uint8_t> bytes) {
+  while (!bytes.empty()) {
+    ssize_t count = ::pwrite(descriptor, bytes.data(), bytes.size(), off_t(offset));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return ioError(finalPath, "cannot write");
+    bytes = bytes.subspan(size_t(count));
+    offset += uint64_t(count);
+  }
+  return Status::ok();
+}
+
+Status AtomicFile::padTo(uint64_t alignment) {
+  static constexpr uint8_t Zeros[4096] = {};
+  uint64_t missing = (alignment - written % alignment) % alignment;
+  while (missing > 0) {
+    uint64_t piece = std::min<uint64_t>(missing, sizeof(Zeros));
+    LORAC_TRY(write({Zeros, size_t(piece)}));
+    missing -= piece;
+  }
+  return Status::ok();
+}
+
+Status AtomicFile::commit() {
+  if (::fsync(descriptor) != 0)
+    return ioError(finalPath, "cannot flush");
+  if (::close(std::exchange(descriptor, -1)) != 0)
+    return ioError(finalPath, "cannot close");
+  if (::rename(temporaryPath.c_str(), finalPath.c_str()) != 0)
+    return ioError(finalPath, "cannot replace");
+  temporaryPath.clear();
+  std::string folder = finalPath.substr(0, finalPath.find_last_of('/') + 1);
+  int directory = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory >= 0) { // the file is whole already; this makes the name durable
+    ::fsync(directory);
+    ::close(directory);
+  }
+  return Status::ok();
+}
+
+} // namespace lorac

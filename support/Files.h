@@ -1,0 +1,69 @@
+//===- Files.h - mapping files and replacing them whole ---------*- C++ -*-===//
+#ifndef LORAC_SUPPORT_FILES_H
+#define LORAC_SUPPORT_FILES_H
+
+#include "support/Status.h"
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace lorac {
+
+/// A whole file mapped read-only. Moves keep addresses. Not for files that others truncate meanwhile.
+class MappedFile {
+public:
+  MappedFile() = default;
+  ~MappedFile();
+  MappedFile(MappedFile &&other) noexcept;
+  MappedFile &operator=(MappedFile &&other) noexcept;
+  MappedFile(const MappedFile &) = delete;
+  MappedFile &operator=(const MappedFile &) = delete;
+
+  /// NotFound, Io, or InvalidArgument for what is not a regular file. An empty file maps to an empty span.
+  static Result<MappedFile> open(const std::string &path);
+
+  std::span<const uint8_t> bytes() const { return {data, size}; }
+  const std::string &path() const { return filePath; }
+  /// Tells the kernel that [offset, offset + length) is not needed for now (bounds resident memory).
+  void release(uint64_t offset, uint64_t length) const;
+
+private:
+  const uint8_t *data = nullptr;
+  uint64_t size = 0;
+  std::string filePath;
+};
+
+/// A small text file, whole. `limit` bounds what is read; a larger file is InvalidArgument.
+Result<std::string> readTextFile(const std::string &path, uint64_t limit);
+
+/// Writes beside `path` and takes its place only at commit(): temporary file in the same folder, fsync,
+/// rename, fsync of the folder. Without commit nothing remains.
+class AtomicFile {
+public:
+  AtomicFile() = default;
+  ~AtomicFile();
+  AtomicFile(AtomicFile &&other) noexcept;
+  AtomicFile &operator=(AtomicFile &&other) noexcept;
+  AtomicFile(const AtomicFile &) = delete;
+  AtomicFile &operator=(const AtomicFile &) = delete;
+
+  static Result<AtomicFile> create(const std::string &path);
+  Status write(std::span<const uint8_t> bytes);
+  /// Overwrites bytes already written (a header known only at the end).
+  Status writeAt(uint64_t offset, std::span<const uint8_t> bytes);
+  /// Zeros up to the next multiple of `alignment`.
+  Status padTo(uint64_t alignment);
+  uint64_t position() const { return written; }
+  Status commit();
+
+private:
+  int descriptor = -1;
+  uint64_t written = 0;
+  std::string finalPath;
+  std::string temporaryPath;
+};
+
+} // namespace lorac
+
+#endif // LORAC_SUPPORT_FILES_H
