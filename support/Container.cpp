@@ -1,0 +1,115 @@
+#include "support/Container.h"
+
+#include "schemas/Header.h"
+#include "support/Checked.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <utility>
+
+namespace lorac {
+
+static_assert(std::endian::native == std::endian::little, "headers are written as they lie in memory");
+
+ContainerWriter::ContainerWriter(AtomicFile &file, const char (&magic)[4], MetadataBuilder buildMetadata)
+    : file(file), magic(magic), buildMetadata(std::move(buildMetadata)) {}
+
+Status ContainerWriter::begin(std::span<const uint64_t> segmentSizes) {
+  if (metadataSize != 0 || file.position() != 0)
+    return Status(Code::Internal) << "a container begins once, at the start of its file";
+  records.resize(segmentSizes.size());
+  for (size_t i = 0; i < records.size(); ++i)
+    records[i].size = segmentSizes[i];
+  metadataSize = buildMetadata(records).size();
+  if (metadataSize == 0 || metadataSize > format::MaxMetadataBytes)
+    return Status(Code::InvalidArgument) << "the metadata would have " << metadataSize
+                                         << " bytes, a file holds 1 to " << format::MaxMetadataBytes;
+
+  uint64_t end = sizeof(format::Header) + metadataSize;
+  for (SegmentRecord &record : records) {
+    record.offset = roundUp(end, format::SegmentAlignment);
+    std::optional<uint64_t> next = checkedAdd(record.offset, record.size);
+    if (!next || *next > uint64_t(INT64_MAX) - format::SegmentAlignment)
+      return Status(Code::InvalidArgument) << "the segments would have more bytes than a file can";
+    end = *next;
+    total += record.size;
+  }
+  if (buildMetadata(records).size() != metadataSize)
+    return Status(Code::Internal) << "the metadata's size depends on the segments' offsets";
+
+  // Header and metadata come last; until then their place is zero, and no reader takes the file for whole.
+  static constexpr uint8_t Zeros[4096] = {};
+  for (uint64_t left = sizeof(format::Header) + metadataSize; left > 0;) {
+    uint64_t piece = std::min<uint64_t>(left, sizeof(Zeros));
+    LORAC_TRY(file.write({Zeros, size_t(piece)}));
+    left -= piece;
+  }
+  if (!records.empty())
+    LORAC_TRY(file.padTo(format::SegmentAlignment));
+  hash = std::make_unique<Sha256>();
+  return closeFullSegments();
+}
+
+/// Ends the current segment where it is full, and those of size 0 after it.
+Status ContainerWriter::closeFullSegments() {
+  while (current < records.size() && inCurrent == records[current].size) {
+    records[current].hash = hash->finish();
+    hash = std::make_unique<Sha256>();
+    inCurrent = 0;
+    if (++current < records.size())
+      LORAC_TRY(file.padTo(format::SegmentAlignment));
+  }
+  return Status::ok();
+}
+
+Status ContainerWriter::append(std::span<const uint8_t> bytes) {
+  if (bytes.size() > total - given)
+    return Status(Code::Internal) << bytes.size() << " bytes given where the segments take " << total - given
+                                  << " more";
+  while (!bytes.empty()) {
+    uint64_t piece = std::min<uint64_t>(bytes.size(), records[current].size - inCurrent);
+    std::span<const uint8_t> front = bytes.first(size_t(piece));
+    hash->update(front.data(), front.size());
+    LORAC_TRY(file.write(front));
+    inCurrent += piece;
+    given += piece;
+    bytes = bytes.subspan(size_t(piece));
+    LORAC_TRY(closeFullSegments());
+  }
+  return Status::ok();
+}
+
+Status ContainerWriter::appendZeros(uint64_t count) {
+  static constexpr uint8_t Zeros[4096] = {};
+  while (count > 0) {
+    uint64_t piece = std::min<uint64_t>(count, sizeof(Zeros));
+    LORAC_TRY(append({Zeros, size_t(piece)}));
+    count -= piece;
+  }
+  return Status::ok();
+}
+
+Status ContainerWriter::finish() {
+  if (metadataSize == 0 || given != total)
+    return Status(Code::Internal) << "the segments take " << total << " bytes, " << given << " were given";
+  std::vector<uint8_t> metadata = buildMetadata(records);
+  if (metadata.size() != metadataSize)
+    return Status(Code::Internal) << "the metadata's size depends on the segments' digests";
+
+  format::Header header = {};
+  std::copy_n(magic, sizeof(header.magic), header.magic);
+  header.version = format::HeaderVersion;
+  header.metadataOffset = sizeof(header);
+  header.metadataSize = metadataSize;
+  Sha256 digest;
+  digest.update(&header, offsetof(format::Header, digest));
+  digest.update(metadata.data(), metadata.size());
+  Digest value = digest.finish();
+  std::copy(value.begin(), value.end(), header.digest);
+
+  LORAC_TRY(file.writeAt(sizeof(header), metadata));
+  return file.writeAt(0, {reinterpret_cast<const uint8_t *>(&header), sizeof(header)});
+}
+
+} // namespace lorac
