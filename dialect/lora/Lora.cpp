@@ -149,16 +149,18 @@ static LogicalResult verifyScalarRegion(Operation *op, Region &region, size_t ar
 // ---- module-level ops ---------------------------------------------------------------------------
 
 LogicalResult ModelOp::verify() {
-  if (getVocab() <= 0 || getMaxPositions() <= 0)
+  int64_t vocab = getVocab(), positions = getMaxPositions();
+  int64_t context = getMaxContext().value_or(1), rows = getMaxRows().value_or(1);
+  if (vocab <= 0 || positions <= 0)
     return emitOpError("needs a positive vocab and max_positions");
-  if (getMaxContext() && (*getMaxContext() <= 0 || *getMaxContext() > int64_t(getMaxPositions())))
-    return emitOpError() << "max_context " << *getMaxContext() << " is outside 1 to " << getMaxPositions()
+  if (context <= 0 || context > positions)
+    return emitOpError() << "max_context " << context << " is outside 1 to " << positions
                          << ", the model's own limit";
-  if (getMaxRows() && (*getMaxRows() <= 0 || *getMaxRows() > 4096))
-    return emitOpError() << "max_rows " << *getMaxRows() << " is outside 1 to 4096";
+  if (rows <= 0 || rows > 4096)
+    return emitOpError() << "max_rows " << rows << " is outside 1 to 4096";
   for (int64_t id : getEos())
-    if (id < 0 || id >= int64_t(getVocab()))
-      return emitOpError() << "end token " << id << " is outside the vocabulary of " << getVocab();
+    if (id < 0 || id >= vocab)
+      return emitOpError() << "end token " << id << " is outside the vocabulary of " << vocab;
   return success();
 }
 
