@@ -14,8 +14,9 @@ struct RowRecord {
   uint32_t token;     ///< token id
   uint32_t position;  ///< position in its sequence; it attends to keys 0..position
   uint32_t firstPage; ///< index into Pages of its sequence's first page
-  uint32_t reserved;
+  uint32_t outRow;    ///< its place among OutRows, or NoOutRow
 };
+constexpr uint32_t NoOutRow = 0xffffffffu;
 /// OutRows: one for each row whose logits are asked for.
 struct OutRecord {
   uint32_t row;
