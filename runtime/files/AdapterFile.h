@@ -16,8 +16,11 @@ namespace lorac {
 /// A bundle that passed every check (as ModelFile's). Immutable; share freely between threads.
 class AdapterFile {
 public:
+  /// NotFound, Io, CorruptFile, Unsupported (a newer format), with the path in the message.
   static Result<std::shared_ptr<const AdapterFile>> open(const std::string &path);
-  static Result<std::shared_ptr<const AdapterFile>> parse(std::span<const uint8_t> bytes, const std::string &name);
+  /// The same checks over bytes, which must outlive the result and start at a multiple of 16.
+  static Result<std::shared_ptr<const AdapterFile>> parse(std::span<const uint8_t> bytes,
+                                                          const std::string &name);
 
   const fbs::Adapter &metadata() const { return *root; }
   const std::string &path() const { return filePath; }
@@ -26,6 +29,9 @@ public:
   bool fits(const Digest &fingerprint) const;
 
 private:
+  static Result<std::shared_ptr<const AdapterFile>> verify(MappedFile file, std::span<const uint8_t> bytes,
+                                                           const std::string &name);
+
   MappedFile file;
   std::span<const uint8_t> bytes;
   const fbs::Adapter *root = nullptr;

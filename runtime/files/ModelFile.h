@@ -7,6 +7,7 @@
 #include "support/Files.h"
 #include "support/Status.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -15,21 +16,24 @@
 
 namespace lorac {
 
-/// A model file that passed every check: header, FlatBuffers' verifier, every offset, size, shape, enum, index,
-/// expression (at the symbols' maxima) and digest. There is no unchecked way in. Immutable; share freely between threads.
+/// A model file that passed every check: header, FlatBuffers' verifier, every offset, size, shape, enum,
+/// index, expression (at the symbols' maxima) and digest. There is no unchecked way in. Immutable; share
+/// freely between threads.
 class ModelFile {
 public:
   /// NotFound, Io, CorruptFile, Unsupported (a newer format), with the path in the message.
   static Result<std::shared_ptr<const ModelFile>> open(const std::string &path);
-  /// The same checks over bytes (they must outlive the result); `name` stands in messages.
-  static Result<std::shared_ptr<const ModelFile>> parse(std::span<const uint8_t> bytes, const std::string &name);
+  /// The same checks over bytes (they must outlive the result and start at a multiple of 16); `name` stands
+  /// in messages.
+  static Result<std::shared_ptr<const ModelFile>> parse(std::span<const uint8_t> bytes,
+                                                        const std::string &name);
 
   const fbs::Model &metadata() const { return *root; }
   const std::string &path() const { return filePath; }
   Digest fingerprint() const;
   std::span<const uint8_t> segment(size_t index) const;
-  /// Bytes [offset, offset + size) of the weight space (weight segments lie back to back in it, page-padded in the file):
-  /// calls `visit` for each contiguous piece in order.
+  /// Bytes [offset, offset + size) of the weight space (weight segments lie back to back in it, page-padded
+  /// in the file): calls `visit` for each contiguous piece in order.
   template <typename Visitor> void weightBytes(uint64_t offset, uint64_t size, Visitor visit) const {
     const auto &segments = *root->segments();
     uint64_t start = 0;
@@ -47,10 +51,18 @@ public:
   }
   /// The number in Model.symbols of a symbol by name (always there).
   size_t symbolIndex(std::string_view name) const;
+  /// Checks every buffer and view again for the load symbols that the model is opened with (`symbols[i]` for
+  /// the file's symbol i; step symbols are taken at their maxima). At the maxima they fitted; with this they
+  /// fit at these values too. InvalidArgument for a value above its maximum, CorruptFile where something does
+  /// not fit.
+  Status checkSizes(std::span<const uint64_t> symbols) const;
   /// Tells the kernel that the mapped weights are not needed for now.
   void releaseWeights() const;
 
 private:
+  static Result<std::shared_ptr<const ModelFile>> verify(MappedFile file, std::span<const uint8_t> bytes,
+                                                         const std::string &name);
+
   MappedFile file;
   std::span<const uint8_t> bytes;
   const fbs::Model *root = nullptr;

@@ -1,0 +1,74 @@
+#include "runtime/files/ModelFile.h"
+
+#include "runtime/files/Container.h"
+#include "runtime/files/ModelVerifier.h"
+#include "schemas/Header.h"
+
+#include <utility>
+
+namespace lorac {
+
+Result<std::shared_ptr<const ModelFile>> ModelFile::open(const std::string &path) {
+  LORAC_ASSIGN(MappedFile file, MappedFile::open(path));
+  std::span<const uint8_t> bytes = file.bytes();
+  Result<std::shared_ptr<const ModelFile>> result = verify(std::move(file), bytes, path);
+  if (!result)
+    return container::withRemedy(result.status());
+  return result;
+}
+
+Result<std::shared_ptr<const ModelFile>> ModelFile::parse(std::span<const uint8_t> bytes,
+                                                          const std::string &name) {
+  Result<std::shared_ptr<const ModelFile>> result = verify(MappedFile(), bytes, name);
+  if (!result)
+    return container::withRemedy(result.status());
+  return result;
+}
+
+Result<std::shared_ptr<const ModelFile>> ModelFile::verify(MappedFile file, std::span<const uint8_t> bytes,
+                                                           const std::string &name) {
+  LORAC_ASSIGN(std::span<const uint8_t> metadata,
+               container::readHeader(bytes, name, format::ModelMagic, "model file"));
+  flatbuffers::Verifier verifier = container::metadataVerifier(metadata);
+  if (!fbs::VerifyModelBuffer(verifier))
+    return Status(Code::CorruptFile) << name << ": metadata is no well-formed FlatBuffer of a model";
+  const fbs::Model &root = *fbs::GetModel(metadata.data());
+  LORAC_TRY(container::checkLayout(bytes, name, metadata.size(), *root.segments()));
+  LORAC_TRY(verifyModel(root, bytes, name));
+  const uint32_t firstWeight = root.first_weight_segment();
+  LORAC_TRY(container::checkDigests(bytes, name, *root.segments(), [&](size_t i) {
+    if (i >= firstWeight) // what was hashed need not stay: a 70B model is read through little memory
+      file.release(root.segments()->Get(uint32_t(i))->offset(), root.segments()->Get(uint32_t(i))->size());
+  }));
+
+  auto model = std::make_shared<ModelFile>();
+  model->file = std::move(file);
+  model->bytes = bytes;
+  model->root = &root;
+  model->filePath = name;
+  return std::shared_ptr<const ModelFile>(std::move(model));
+}
+
+Digest ModelFile::fingerprint() const { return container::digestOf(*root->fingerprint()); }
+
+std::span<const uint8_t> ModelFile::segment(size_t index) const {
+  return container::segmentBytes(bytes, *root->segments()->Get(uint32_t(index)));
+}
+
+size_t ModelFile::symbolIndex(std::string_view name) const {
+  uint32_t index = 0;
+  while (index < root->symbols()->size() && container::view(*root->symbols()->Get(index)->name()) != name)
+    ++index;
+  return index;
+}
+
+Status ModelFile::checkSizes(std::span<const uint64_t> symbols) const {
+  return verifySizes(*root, symbols, filePath);
+}
+
+void ModelFile::releaseWeights() const {
+  for (uint32_t i = root->first_weight_segment(); i < root->segments()->size(); ++i)
+    file.release(root->segments()->Get(i)->offset(), root->segments()->Get(i)->size());
+}
+
+} // namespace lorac

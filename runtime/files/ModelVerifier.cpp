@@ -1,0 +1,818 @@
+// ModelVerifier.cpp - what makes a model file fit to be replayed without another look.
+// First the form of everything (enums, indices, names, expressions), then the sizes: views in buffers in
+// spaces. Expressions grow with every symbol (see verifyExpression), so what holds at the maxima bounds every
+// step; what compares two expressions is checked again for the load symbols that a model is opened with
+// (verifySizes).
+#include "runtime/files/ModelVerifier.h"
+
+#include "runtime/files/Catalog.h"
+#include "runtime/files/Container.h"
+#include "runtime/files/Expression.h"
+#include "schemas/Header.h"
+#include "schemas/StepTable.h"
+#include "support/Checked.h"
+#include "support/Digest.h"
+#include "support/Fingerprint.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <vector>
+
+namespace lorac {
+
+namespace {
+
+using container::quoted;
+using container::sizeOf;
+using container::view;
+
+constexpr uint64_t MaxFeatures = uint64_t(1) << 31;
+constexpr uint64_t MaxGridAxis = 65535;
+constexpr uint32_t MaxLanes = 1024;
+constexpr uint32_t PageTokens = 16;
+constexpr uint32_t SpirvMagic = 0x07230203;
+constexpr uint64_t SpirvHeaderBytes = 20;
+
+struct SymbolRow {
+  std::string_view name;
+  fbs::SymbolClass kind;
+  uint64_t maximum;
+};
+constexpr SymbolRow SymbolRows[] = {
+#define SYMBOL(NAME, CLASS, MAXIMUM, MEANING) {#NAME, fbs::SymbolClass::CLASS, MAXIMUM},
+#include "schemas/Symbols.def"
+#undef SYMBOL
+};
+constexpr size_t SymbolCount = std::size(SymbolRows);
+
+constexpr uint64_t KnownFeatures = 0
+#define FEATURE(NAME, BIT, MEANING) | uint64_t(1) << BIT
+#include "schemas/Features.def"
+#undef FEATURE
+    ;
+constexpr uint64_t featureBit(std::string_view name) {
+#define FEATURE(NAME, BIT, MEANING)                                                                          \
+  if (name == #NAME)                                                                                         \
+    return uint64_t(1) << BIT;
+#include "schemas/Features.def"
+#undef FEATURE
+  return 0;
+}
+
+template <typename Enum> bool inEnum(Enum value, Enum last) { return value <= last; }
+
+/// The file's symbols in the order of its list.
+struct Symbols {
+  std::array<uint64_t, SymbolCount> maxima = {};
+  std::array<bool, SymbolCount> isStep = {};
+  std::array<size_t, SymbolCount> indexOfRow = {}; // SymbolRows[i] is the file's symbol indexOfRow[i]
+
+  size_t index(std::string_view name) const {
+    for (size_t i = 0; i < SymbolCount; ++i)
+      if (SymbolRows[i].name == name)
+        return indexOfRow[i];
+    return SymbolCount;
+  }
+  uint64_t maximum(std::string_view name) const { return maxima[index(name)]; }
+};
+
+/// What a size check needs of a program: symbol values with rows and out_rows as large as the program allows.
+struct ProgramSymbols {
+  std::array<uint64_t, SymbolCount> values;
+  uint64_t rows;
+  uint64_t outRows;
+};
+
+class Verifier {
+public:
+  Verifier(const fbs::Model &model, std::span<const uint8_t> bytes, const std::string &name)
+      : model(model), bytes(bytes), name(name) {}
+
+  Status run() {
+    if (model.version() == 0)
+      return corrupt() << "format version is 0, the first is 1";
+    if (model.version() > format::FormatVersion)
+      return Status(Code::Unsupported)
+             << name << ": format version is " << model.version() << ", this Lorac knows versions up to "
+             << format::FormatVersion << "; use a newer Lorac, or compile the model with this one";
+    if (model.signature())
+      return Status(Code::Unsupported)
+             << name << ": is signed, which this Lorac cannot check; use a newer Lorac";
+    LORAC_TRY(checkWeightSegments());
+    LORAC_TRY(checkBase());
+    LORAC_TRY(checkWeights());
+    LORAC_TRY(checkSites());
+    LORAC_TRY(checkSymbols());
+    LORAC_TRY(checkLimits());
+    LORAC_TRY(checkAngles());
+    LORAC_TRY(checkKernels());
+    LORAC_TRY(checkExpression(*model.arena_bytes(), "arena_bytes", symbols.maxima, true).status());
+    LORAC_TRY(checkPrograms());
+    return checkTokenizer();
+  }
+
+  Status runSizes(std::span<const uint64_t> values) {
+    LORAC_TRY(checkSymbols());
+    if (values.size() != SymbolCount)
+      return Status(Code::InvalidArgument)
+             << name << ": " << values.size() << " symbol values given, it has " << SymbolCount;
+    for (size_t i = 0; i < SymbolCount; ++i)
+      if (!symbols.isStep[i] && values[i] > symbols.maxima[i])
+        return Status(Code::InvalidArgument)
+               << name << ": " << view(*model.symbols()->Get(uint32_t(i))->name()) << " is " << values[i]
+               << ", this model allows at most " << symbols.maxima[i];
+    for (const fbs::Program *program : *model.programs())
+      LORAC_TRY(checkSizes(*program, values));
+    return Status::ok();
+  }
+
+private:
+  Status corrupt() const { return Status(Code::CorruptFile) << name << ": "; }
+
+  /// `nameOf(table)` must differ between all tables of a list.
+  template <typename Table>
+  Status checkUnique(const flatbuffers::Vector<flatbuffers::Offset<Table>> &list,
+                     std::string_view what) const {
+    auto duplicate = container::firstDuplicate(
+        list.size(), [&](size_t i) { return view(*list.Get(uint32_t(i))->name()); });
+    if (duplicate)
+      return corrupt() << "two " << what << " have the name " << quoted(*duplicate);
+    return Status::ok();
+  }
+
+  Result<uint64_t> checkExpression(const fbs::Expr &expr, std::string_view what,
+                                   std::span<const uint64_t> maxima, bool loadOnly) const {
+    Result<uint64_t> value = verifyExpression(expr, maxima, symbols.isStep, loadOnly);
+    if (value)
+      return value;
+    return corrupt() << what << " " << value.status().message();
+  }
+
+  // ---- weights, base, sites
+  // ----------------------------------------------------------------------------------
+
+  Status checkWeightSegments() const {
+    const auto &segments = *model.segments();
+    const uint32_t first = model.first_weight_segment();
+    if (first > segments.size())
+      return corrupt() << "first_weight_segment is " << first << " of " << segments.size() << " segments";
+    uint64_t sum = 0;
+    for (uint32_t i = first; i < segments.size(); ++i) {
+      if (segments[i]->size() > format::MaxWeightSegmentBytes)
+        return corrupt() << "weight segment " << i << " has " << segments[i]->size() << " bytes, at most "
+                         << format::MaxWeightSegmentBytes << " are allowed";
+      sum += segments[i]->size(); // they do not overlap, so the file's size bounds the sum
+    }
+    if (sum != model.weight_bytes())
+      return corrupt() << "weight segments have " << sum << " bytes, weight_bytes is "
+                       << model.weight_bytes();
+    return Status::ok();
+  }
+
+  Status checkBase() const {
+    const auto &base = *model.base();
+    std::vector<BaseTensorView> tensors;
+    std::string_view previous;
+    for (uint32_t i = 0; i < base.size(); ++i) {
+      const fbs::BaseTensor &tensor = *base[i];
+      std::string_view tensorName = view(*tensor.name());
+      if (i > 0 && tensorName <= previous)
+        return corrupt() << "base tensor " << quoted(tensorName) << " stands after " << quoted(previous)
+                         << ", names must ascend";
+      previous = tensorName;
+      uint64_t values = 1;
+      for (uint64_t dimension : *tensor.shape()) {
+        std::optional<uint64_t> product = checkedMul(values, dimension);
+        if (!product || *product > uint64_t(INT64_MAX) / sizeof(float))
+          return corrupt() << "base tensor " << quoted(tensorName) << " has more values than memory can hold";
+        values = *product;
+      }
+      tensors.push_back({tensorName,
+                         {tensor.shape()->data(), tensor.shape()->size()},
+                         container::digestOf(*tensor.hash())});
+    }
+    Digest fingerprint = baseFingerprint(tensors);
+    if (fingerprint != container::digestOf(*model.fingerprint()))
+      return corrupt() << "base tensors have fingerprint " << shortHex(fingerprint) << ", the metadata says "
+                       << shortHex(container::digestOf(*model.fingerprint()));
+    return Status::ok();
+  }
+
+  Status checkWeights() const {
+    LORAC_TRY(checkUnique(*model.weights(), "weights"));
+    for (const fbs::Weight *weight : *model.weights()) {
+      if (!inEnum(weight->type(), fbs::WeightType::MAX))
+        return corrupt() << "weight " << quoted(*weight->name()) << " has unknown type "
+                         << unsigned(weight->type());
+      if (weight->rows() == 0 || weight->cols() == 0)
+        return corrupt() << "weight " << quoted(*weight->name()) << " has shape " << weight->rows() << " x "
+                         << weight->cols();
+      if (weight->type() == fbs::WeightType::VectorF32 && weight->cols() != 1)
+        return corrupt() << "vector " << quoted(*weight->name()) << " has " << weight->cols()
+                         << " columns, expected 1";
+      std::optional<uint64_t> size = weightBytesOf(weight->type(), weight->rows(), weight->cols());
+      if (!size || *size != weight->size())
+        return corrupt() << "weight " << quoted(*weight->name()) << " has " << weight->size() << " bytes, "
+                         << weight->rows() << " x " << weight->cols() << " of "
+                         << fbs::EnumNameWeightType(weight->type()) << " take "
+                         << (size ? std::to_string(*size) : "more than memory can hold");
+      if (weight->offset() % format::ViewAlignment != 0)
+        return corrupt() << "weight " << quoted(*weight->name()) << " starts at " << weight->offset()
+                         << ", no multiple of " << format::ViewAlignment;
+      if (!rangeInside(weight->offset(), weight->size(), model.weight_bytes()))
+        return corrupt() << "weight " << quoted(*weight->name()) << " (offset " << weight->offset() << ", "
+                         << weight->size() << " bytes) ends after the weight space's " << model.weight_bytes()
+                         << " bytes";
+    }
+    return Status::ok();
+  }
+
+  Status checkSites() const {
+    LORAC_TRY(checkUnique(*model.sites(), "sites"));
+    for (const fbs::Site *site : *model.sites())
+      if (site->in_features() == 0 || site->in_features() > MaxFeatures || site->out_features() == 0 ||
+          site->out_features() > MaxFeatures)
+        return corrupt() << "site " << quoted(*site->name()) << " maps " << site->in_features()
+                         << " features to " << site->out_features() << ", expected 1 to " << MaxFeatures;
+    return Status::ok();
+  }
+
+  // ---- symbols, limits, angles
+  // -------------------------------------------------------------------------------
+
+  Status checkSymbols() {
+    const auto &list = *model.symbols();
+    LORAC_TRY(checkUnique(list, "symbols"));
+    for (uint32_t i = 0; i < list.size(); ++i) {
+      const fbs::Symbol &symbol = *list[i];
+      const SymbolRow *row = std::find_if(std::begin(SymbolRows), std::end(SymbolRows),
+                                          [&](const SymbolRow &r) { return r.name == view(*symbol.name()); });
+      if (row == std::end(SymbolRows))
+        return corrupt() << "symbol " << quoted(*symbol.name()) << " is unknown";
+      if (symbol.kind() != row->kind)
+        return corrupt() << "symbol " << quoted(*symbol.name()) << " has class " << unsigned(symbol.kind())
+                         << ", expected " << fbs::EnumNameSymbolClass(row->kind);
+      if (symbol.maximum() > row->maximum)
+        return corrupt() << "symbol " << quoted(*symbol.name()) << " has maximum " << symbol.maximum()
+                         << ", at most " << row->maximum << " is allowed";
+      symbols.maxima[i] = symbol.maximum(); // i < SymbolCount: known names, each once
+      symbols.isStep[i] = symbol.kind() == fbs::SymbolClass::Step;
+      symbols.indexOfRow[size_t(row - SymbolRows)] = i;
+    }
+    if (list.size() == SymbolCount)
+      return Status::ok();
+    for (const SymbolRow &row : SymbolRows)
+      if (std::none_of(list.begin(), list.end(),
+                       [&](const fbs::Symbol *s) { return view(*s->name()) == row.name; }))
+        return corrupt() << "symbol " << quoted(row.name) << " is missing";
+    return Status::ok();
+  }
+
+  Status checkLimits() const {
+    if (model.vocab_size() == 0 || model.vocab_size() > MaxFeatures)
+      return corrupt() << "vocab_size is " << model.vocab_size() << ", expected 1 to " << MaxFeatures;
+    if (model.page_tokens() != PageTokens)
+      return corrupt() << "page_tokens is " << model.page_tokens() << ", expected " << PageTokens;
+    if (model.max_context() == 0 || model.max_context() > MaxFeatures)
+      return corrupt() << "max_context is " << model.max_context() << ", expected 1 to " << MaxFeatures;
+    if (model.max_rows() == 0 || model.max_rows() > symbols.maximum("rows"))
+      return corrupt() << "max_rows is " << model.max_rows() << ", expected 1 to the maximum of symbol rows ("
+                       << symbols.maximum("rows") << ")";
+    for (uint32_t id : ids(model.eos_ids()))
+      if (id >= model.vocab_size())
+        return corrupt() << "eos id " << id << " is outside the vocabulary of " << model.vocab_size();
+    return Status::ok();
+  }
+
+  Status checkAngles() const {
+    for (uint32_t i = 0; i < sizeOf(model.angles()); ++i) {
+      const auto &frequencies = *model.angles()->Get(i)->frequencies();
+      if (frequencies.size() == 0)
+        return corrupt() << "angle table " << i << " is empty";
+      for (double frequency : frequencies)
+        if (!std::isfinite(frequency))
+          return corrupt() << "angle table " << i << " holds a frequency that is not finite";
+    }
+    return Status::ok();
+  }
+
+  // ---- kernels
+  // -----------------------------------------------------------------------------------------------
+
+  Status checkKernels() const {
+    LORAC_TRY(checkUnique(*model.kernels(), "kernels"));
+    for (const fbs::Kernel *kernel : *model.kernels()) {
+      const CatalogKernel *entry = findCatalogKernel(view(*kernel->catalog()));
+      if (!entry)
+        return Status(Code::Unsupported)
+               << name << ": kernel " << quoted(*kernel->name()) << " is a " << quoted(*kernel->catalog())
+               << ", which this Lorac does not have; use a newer Lorac, or compile the model with this one";
+      LORAC_TRY(checkConstants(*kernel, *entry));
+      LORAC_TRY(checkBindings(*kernel, *entry));
+      LORAC_TRY(checkEpilogue(*kernel, *entry));
+      for (const fbs::Variant *variant : *kernel->variants())
+        LORAC_TRY(checkVariant(*kernel, *variant));
+    }
+    return Status::ok();
+  }
+
+  /// The value of a kernel's constant, 0 where it has none of that name.
+  static int64_t constantOf(const fbs::Kernel &kernel, std::string_view constant) {
+    for (uint32_t i = 0; i < sizeOf(kernel.constants()); ++i)
+      if (view(*kernel.constants()->Get(i)->name()) == constant)
+        return kernel.constants()->Get(i)->value();
+    return 0;
+  }
+
+  Status checkConstants(const fbs::Kernel &kernel, const CatalogKernel &entry) const {
+    const size_t count = sizeOf(kernel.constants());
+    if (count != entry.constants.size())
+      return corrupt() << "kernel " << quoted(*kernel.name()) << " has " << count << " constants, "
+                       << entry.name << " has " << entry.constants.size();
+    if (count > 0)
+      LORAC_TRY(checkUnique(*kernel.constants(), "constants of a kernel"));
+    for (uint32_t i = 0; i < count; ++i) {
+      const fbs::Constant &constant = *kernel.constants()->Get(i);
+      auto row = std::find_if(entry.constants.begin(), entry.constants.end(),
+                              [&](const CatalogConstant &c) { return c.name == view(*constant.name()); });
+      if (row == entry.constants.end())
+        return corrupt() << "kernel " << quoted(*kernel.name()) << " has constant "
+                         << quoted(*constant.name()) << ", which " << entry.name << " does not have";
+      if (constant.value() < row->minimum || constant.value() > row->maximum)
+        return corrupt() << "kernel " << quoted(*kernel.name()) << " has constant " << row->name << " = "
+                         << constant.value() << ", expected " << row->minimum << " to " << row->maximum;
+    }
+    return Status::ok();
+  }
+
+  Status checkBindings(const fbs::Kernel &kernel, const CatalogKernel &entry) const {
+    const auto &bindings = *kernel.bindings();
+    uint32_t count = 0;
+    for (const CatalogBinding &row : entry.bindings) {
+      if (row.condition != "ALWAYS" && constantOf(kernel, row.condition) == 0)
+        continue;
+      const fbs::Binding *binding = count < bindings.size() ? bindings[count] : nullptr;
+      if (!binding || view(*binding->role()) != row.role || binding->access() != row.access ||
+          binding->element() != row.element)
+        return corrupt() << "kernel " << quoted(*kernel.name()) << ": binding " << count << " must be "
+                         << row.role << " (" << fbs::EnumNameAccess(row.access) << ", "
+                         << fbs::EnumNameElement(row.element) << "), as " << entry.name << " has it";
+      ++count;
+    }
+    if (count != bindings.size())
+      return corrupt() << "kernel " << quoted(*kernel.name()) << " has " << bindings.size() << " bindings, "
+                       << entry.name << " has " << count << " with these constants";
+    const size_t pushes = sizeOf(kernel.push());
+    for (uint32_t i = 0; i < std::min(pushes, entry.push.size()); ++i)
+      if (view(*kernel.push()->Get(i)) != entry.push[i].name)
+        return corrupt() << "kernel " << quoted(*kernel.name()) << ": push constant " << i << " is "
+                         << quoted(*kernel.push()->Get(i)) << ", expected " << entry.push[i].name;
+    if (pushes != entry.push.size())
+      return corrupt() << "kernel " << quoted(*kernel.name()) << " has " << pushes << " push constants, "
+                       << entry.name << " has " << entry.push.size();
+    return Status::ok();
+  }
+
+  Status checkEpilogue(const fbs::Kernel &kernel, const CatalogKernel &entry) const {
+    const bool linear = entry.name == "linear", map = entry.name == "map";
+    const auto at = [&] { return corrupt() << "kernel " << quoted(*kernel.name()) << ": epilogue "; };
+    const size_t count = sizeOf(kernel.epilogue());
+    if (!linear && !map) {
+      if (count > 0)
+        return at() << "on " << entry.name << ", which has none";
+      return Status::ok();
+    }
+    if (count == 0)
+      return at() << "is missing";
+    if (count > MaxEpilogueTerms)
+      return at() << "has " << count << " terms, at most " << MaxEpilogueTerms << " are allowed";
+    const int64_t segments = linear ? constantOf(kernel, "COMBINE") : 0;
+    const bool operands[] = {map || constantOf(kernel, "HAS_OPERAND0") != 0,
+                             constantOf(kernel, "HAS_OPERAND1") != 0};
+    size_t depth = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+      const fbs::EpilogueTerm &term = *kernel.epilogue()->Get(i);
+      size_t pops = 0;
+      switch (term.op()) {
+      case fbs::EpilogueOp::Segment:
+        if (term.index() >= segments)
+          return at() << "term " << i << " is segment " << term.index() << " of " << segments;
+        break;
+      case fbs::EpilogueOp::Operand:
+        if (term.index() >= std::size(operands) || !operands[term.index()])
+          return at() << "term " << i << " is operand " << term.index() << ", which the kernel does not bind";
+        break;
+      case fbs::EpilogueOp::Const:
+        if (!std::isfinite(term.value()))
+          return at() << "term " << i << " is a constant that is not finite";
+        break;
+      case fbs::EpilogueOp::Neg:
+      case fbs::EpilogueOp::Exp:
+      case fbs::EpilogueOp::Sqrt:
+      case fbs::EpilogueOp::Tanh:
+      case fbs::EpilogueOp::Erf:
+        pops = 1;
+        break;
+      case fbs::EpilogueOp::Add:
+      case fbs::EpilogueOp::Sub:
+      case fbs::EpilogueOp::Mul:
+      case fbs::EpilogueOp::Div:
+      case fbs::EpilogueOp::Max:
+      case fbs::EpilogueOp::Min:
+        pops = 2;
+        break;
+      default:
+        return at() << "term " << i << " has unknown op " << unsigned(term.op());
+      }
+      if (depth < pops)
+        return at() << "term " << i << " takes " << pops << " values of " << depth;
+      depth = depth - pops + 1;
+      if (depth > MaxEpilogueDepth)
+        return at() << "term " << i << " stacks more than " << MaxEpilogueDepth << " values";
+    }
+    if (depth != 1)
+      return at() << "leaves " << depth << " values, not one";
+    return Status::ok();
+  }
+
+  Status checkVariant(const fbs::Kernel &kernel, const fbs::Variant &variant) const {
+    const auto at = [&] {
+      return corrupt() << "kernel " << quoted(*kernel.name()) << ": variant " << quoted(*variant.name())
+                       << " ";
+    };
+    if (!inEnum(variant.kind(), fbs::CodeKind::MAX))
+      return at() << "has unknown code kind " << unsigned(variant.kind());
+    if ((variant.features() & ~KnownFeatures) != 0)
+      return Status(Code::Unsupported)
+             << name << ": kernel " << quoted(*kernel.name()) << ": variant " << quoted(*variant.name())
+             << " requires unknown device features (bits " << (variant.features() & ~KnownFeatures)
+             << "); use a newer Lorac";
+    if (variant.texel() && (variant.features() & featureBit("texel")) == 0)
+      return at() << "reads texel buffers but does not require the feature";
+    if (variant.lanes() == 0 || variant.lanes() > MaxLanes || !std::has_single_bit(variant.lanes()))
+      return at() << "has " << variant.lanes() << " lanes, expected a power of two up to " << MaxLanes;
+    if (variant.segment() >= model.first_weight_segment())
+      return at() << "has its code in segment " << variant.segment() << ", which is no code segment";
+    const fbs::Segment &segment = *model.segments()->Get(variant.segment());
+    if (variant.offset() % 4 != 0 || variant.size() % 4 != 0 || variant.size() < SpirvHeaderBytes)
+      return at() << "has code of " << variant.size() << " bytes at " << variant.offset()
+                  << ", expected multiples of 4 and at least " << SpirvHeaderBytes << " bytes";
+    if (!rangeInside(variant.offset(), variant.size(), segment.size()))
+      return at() << "has code (offset " << variant.offset() << ", " << variant.size()
+                  << " bytes) that ends after its segment's " << segment.size() << " bytes";
+    uint32_t first;
+    std::memcpy(&first, bytes.data() + segment.offset() + variant.offset(), sizeof(first));
+    if (first != SpirvMagic)
+      return at() << "has code that is no SPIR-V module";
+    return Status::ok();
+  }
+
+  // ---- programs: form
+  // ----------------------------------------------------------------------------------------
+
+  Status checkPrograms() const {
+    LORAC_TRY(checkUnique(*model.programs(), "programs"));
+    for (const fbs::Program *program : *model.programs()) {
+      const std::string at = "program " + quoted(*program->name()) + ": ";
+      if (program->rows_min() == 0 || program->rows_min() > program->rows_max() ||
+          program->rows_max() > model.max_rows())
+        return corrupt() << at << "serves " << program->rows_min() << " to " << program->rows_max()
+                         << " rows, the model 1 to " << model.max_rows();
+      LORAC_TRY(checkUnique(*program->buffers(), "buffers of a program"));
+      const ProgramSymbols values = symbolsOf(*program, symbols.maxima);
+      for (const fbs::Buffer *buffer : *program->buffers())
+        LORAC_TRY(checkBuffer(*program, *buffer, at + "buffer " + quoted(*buffer->name()) + ": "));
+      for (uint32_t i = 0; i < program->commands()->size(); ++i)
+        LORAC_TRY(checkCommand(*program, *program->commands()->Get(i), values,
+                               at + "command " + std::to_string(i) + ": "));
+      LORAC_TRY(checkSizes(*program, symbols.maxima));
+    }
+    return Status::ok();
+  }
+
+  Status checkBuffer(const fbs::Program &program, const fbs::Buffer &buffer, const std::string &at) const {
+    if (!inEnum(buffer.space(), fbs::Space::MAX))
+      return corrupt() << at << "unknown space " << unsigned(buffer.space());
+    if (!inEnum(buffer.input(), fbs::StepInput::MAX))
+      return corrupt() << at << "unknown step input " << unsigned(buffer.input());
+    LORAC_TRY(checkExpression(*buffer.offset(), at + "offset", symbols.maxima, true).status());
+    LORAC_TRY(checkExpression(*buffer.size(), at + "size", symbols.maxima, true).status());
+    const ExpressionFacts offset = expressionFacts(*buffer.offset());
+    if (offset.multipleOf % format::ViewAlignment != 0)
+      return corrupt() << at << "offset is not always a multiple of " << format::ViewAlignment;
+    if (buffer.space() == fbs::Space::Weight &&
+        !(offset.constant && expressionFacts(*buffer.size()).constant))
+      return corrupt() << at << "a weight buffer's offset and size must hold no symbol";
+    if ((buffer.space() == fbs::Space::Step) != (buffer.input() != fbs::StepInput::None))
+      return corrupt() << at << "has space " << fbs::EnumNameSpace(buffer.space()) << " and step input "
+                       << fbs::EnumNameStepInput(buffer.input());
+    if (buffer.input() == fbs::StepInput::Angles && buffer.angles() >= sizeOf(model.angles()))
+      return corrupt() << at << "takes angle table " << buffer.angles() << " of " << sizeOf(model.angles());
+    if (buffer.space() == fbs::Space::Out && (buffer.width() == 0 || buffer.width() > buffer.row_stride()))
+      return corrupt() << at << "has width " << buffer.width() << " and row stride " << buffer.row_stride();
+    if (!program.adapters() &&
+        (buffer.space() == fbs::Space::Pool || buffer.input() == fbs::StepInput::Stacks ||
+         buffer.input() == fbs::StepInput::Entries || buffer.input() == fbs::StepInput::Items))
+      return corrupt() << at << "serves adapters in a program with adapters off";
+    return Status::ok();
+  }
+
+  static bool writable(fbs::Space space) {
+    return space == fbs::Space::Arena || space == fbs::Space::Cache || space == fbs::Space::Out;
+  }
+
+  Status checkCommand(const fbs::Program &program, const fbs::Command &command, const ProgramSymbols &values,
+                      const std::string &at) const {
+    const size_t views = sizeOf(command.views()), grid = sizeOf(command.grid()),
+                 push = sizeOf(command.push());
+    size_t wantViews = 0, wantGrid = 0, wantPush = 0;
+    const fbs::Kernel *kernel = nullptr;
+    switch (command.kind()) {
+    case fbs::CommandKind::Dispatch:
+      if (command.kernel() >= model.kernels()->size())
+        return corrupt() << at << "dispatches kernel " << command.kernel() << " of "
+                         << model.kernels()->size();
+      kernel = model.kernels()->Get(command.kernel());
+      if (!program.adapters() && findCatalogKernel(view(*kernel->catalog()))->adapter)
+        return corrupt() << at << "dispatches " << view(*kernel->catalog())
+                         << " in a program with adapters off";
+      wantViews = kernel->bindings()->size();
+      wantGrid = 3;
+      wantPush = sizeOf(kernel->push());
+      break;
+    case fbs::CommandKind::Barrier:
+      break;
+    case fbs::CommandKind::Fill:
+      wantViews = 1;
+      break;
+    case fbs::CommandKind::Copy:
+      wantViews = 2;
+      break;
+    default:
+      return corrupt() << at << "unknown kind " << unsigned(command.kind());
+    }
+    if (views != wantViews || grid != wantGrid || push != wantPush)
+      return corrupt() << at << fbs::EnumNameCommandKind(command.kind()) << " has " << views << " views, "
+                       << grid << " grid expressions and " << push << " push constants, expected "
+                       << wantViews << ", " << wantGrid << " and " << wantPush;
+    for (uint32_t i = 0; i < views; ++i) {
+      const bool writes = kernel ? kernel->bindings()->Get(i)->access() == fbs::Access::Write
+                                 : i + 1 == views; // Fill's only one, Copy's second
+      LORAC_TRY(
+          checkView(program, *command.views()->Get(i), writes, at + "view " + std::to_string(i) + ": "));
+    }
+    for (uint32_t i = 0; i < grid; ++i) {
+      LORAC_ASSIGN(uint64_t groups,
+                   checkExpression(*command.grid()->Get(i), at + "grid axis " + std::to_string(i),
+                                   values.values, false));
+      if (groups > MaxGridAxis)
+        return corrupt() << at << "grid axis " << i << " has up to " << groups << " groups, at most "
+                         << MaxGridAxis << " are allowed";
+    }
+    for (uint32_t i = 0; i < push; ++i) {
+      LORAC_ASSIGN(uint64_t value,
+                   checkExpression(*command.push()->Get(i), at + "push constant " + std::to_string(i),
+                                   values.values, false));
+      if (value > UINT32_MAX)
+        return corrupt() << at << "push constant " << i << " can be " << value
+                         << ", which 32 bits do not hold";
+    }
+    return Status::ok();
+  }
+
+  Status checkView(const fbs::Program &program, const fbs::View &range, bool writes,
+                   const std::string &at) const {
+    if (range.buffer() >= program.buffers()->size())
+      return corrupt() << at << "is of buffer " << range.buffer() << " of " << program.buffers()->size();
+    const fbs::Buffer &buffer = *program.buffers()->Get(range.buffer());
+    if (writes && !writable(buffer.space()))
+      return corrupt() << at << "writes buffer " << quoted(*buffer.name()) << " of space "
+                       << fbs::EnumNameSpace(buffer.space()) << ", which programs only read";
+    LORAC_TRY(checkExpression(*range.offset(), at + "offset", symbols.maxima, true).status());
+    LORAC_ASSIGN(uint64_t size, checkExpression(*range.size(), at + "size", symbols.maxima, true));
+    if (size == 0)
+      return corrupt() << at << "is empty";
+    if (expressionFacts(*range.offset()).multipleOf % format::ViewAlignment != 0)
+      return corrupt() << at << "offset is not always a multiple of " << format::ViewAlignment;
+    return Status::ok();
+  }
+
+  // ---- programs: sizes
+  // ---------------------------------------------------------------------------------------
+
+  ProgramSymbols symbolsOf(const fbs::Program &program, std::span<const uint64_t> values) const {
+    ProgramSymbols result;
+    std::copy(values.begin(), values.end(), result.values.begin());
+    result.rows = program.rows_max();
+    result.outRows = std::min<uint64_t>(program.rows_max(), symbols.maximum("out_rows"));
+    result.values[symbols.index("rows")] = result.rows;
+    result.values[symbols.index("out_rows")] = result.outRows;
+    return result;
+  }
+
+  /// Bytes that the runtime writes into a Step buffer, or reads from an Out buffer; 0 for other buffers. All
+  /// factors are at most 2^32, 2^24 and 2^5 or so: no overflow.
+  uint64_t recordBytes(const fbs::Buffer &buffer, const ProgramSymbols &at) const {
+    const auto symbol = [&](std::string_view symbolName) { return at.values[symbols.index(symbolName)]; };
+    if (buffer.space() == fbs::Space::Out)
+      return at.outRows * buffer.row_stride() * sizeof(float);
+    switch (buffer.input()) {
+    case fbs::StepInput::None:
+      return 0;
+    case fbs::StepInput::Rows:
+      return at.rows * sizeof(step::RowRecord);
+    case fbs::StepInput::OutRows:
+      return at.outRows * sizeof(step::OutRecord);
+    case fbs::StepInput::Pages:
+      return symbol("max_pages") * sizeof(uint32_t);
+    case fbs::StepInput::Angles:
+      return at.rows * roundUp(2 * uint64_t(model.angles()->Get(buffer.angles())->frequencies()->size()), 4) *
+             sizeof(float);
+    case fbs::StepInput::Stacks:
+      return at.rows * sizeof(step::StackRecord);
+    case fbs::StepInput::Entries:
+      return symbol("max_entries") * sizeof(step::EntryRecord);
+    case fbs::StepInput::Items:
+      return symbol("max_items") * sizeof(step::ItemRecord);
+    }
+    return 0;
+  }
+
+  /// Bytes of a space; nothing for Step and Out, which are as large as their buffers ask.
+  Result<std::optional<uint64_t>> spaceBytes(fbs::Space space, const ProgramSymbols &at) const {
+    switch (space) {
+    case fbs::Space::Weight:
+      return std::optional<uint64_t>(model.weight_bytes());
+    case fbs::Space::Arena: {
+      std::optional<uint64_t> bytes = evaluate(*model.arena_bytes(), at.values);
+      if (!bytes)
+        return corrupt() << "arena_bytes has no value";
+      return bytes;
+    }
+    case fbs::Space::Cache: {
+      std::optional<uint64_t> bytes = checkedMul(at.values[symbols.index("pages")], model.cache_page_bytes());
+      if (!bytes)
+        return corrupt() << "cache_page_bytes is " << model.cache_page_bytes() << ", too much for "
+                         << at.values[symbols.index("pages")] << " pages";
+      return bytes;
+    }
+    case fbs::Space::Pool:
+      return std::optional<uint64_t>(at.values[symbols.index("pool_bytes")]);
+    case fbs::Space::Step:
+    case fbs::Space::Out:
+      break;
+    }
+    return std::optional<uint64_t>();
+  }
+
+  Status checkSizes(const fbs::Program &program, std::span<const uint64_t> loadValues) const {
+    const ProgramSymbols values = symbolsOf(program, loadValues);
+    const std::string at = "program " + quoted(*program.name()) + ": ";
+    struct Range {
+      uint64_t offset, end;
+      uint32_t buffer;
+    };
+    std::vector<Range> stepRanges; // at most 24 bytes a buffer, which takes more in the file
+    for (uint32_t i = 0; i < program.buffers()->size(); ++i) {
+      const fbs::Buffer &buffer = *program.buffers()->Get(i);
+      const auto here = [&] { return corrupt() << at << "buffer " << quoted(*buffer.name()) << " "; };
+      std::optional<uint64_t> offset = evaluate(*buffer.offset(), values.values);
+      std::optional<uint64_t> size = evaluate(*buffer.size(), values.values);
+      std::optional<uint64_t> end = offset && size ? checkedAdd(*offset, *size) : std::nullopt;
+      if (!end)
+        return here() << "ends after 2^64 bytes";
+      LORAC_ASSIGN(std::optional<uint64_t> limit, spaceBytes(buffer.space(), values));
+      if (limit && *end > *limit)
+        return here() << "(offset " << *offset << ", " << *size << " bytes) ends after the "
+                      << fbs::EnumNameSpace(buffer.space()) << " space's " << *limit << " bytes";
+      if (uint64_t need = recordBytes(buffer, values); *size < need)
+        return here() << "has " << *size << " bytes, its records take " << need;
+      if (buffer.space() == fbs::Space::Step)
+        stepRanges.push_back({*offset, *end, i});
+    }
+    std::sort(stepRanges.begin(), stepRanges.end(), [](const Range &a, const Range &b) {
+      return a.offset != b.offset ? a.offset < b.offset : a.end < b.end;
+    });
+    for (size_t i = 1; i < stepRanges.size(); ++i)
+      if (stepRanges[i].offset < stepRanges[i - 1].end)
+        return corrupt() << at << "step buffers "
+                         << quoted(*program.buffers()->Get(stepRanges[i - 1].buffer)->name()) << " and "
+                         << quoted(*program.buffers()->Get(stepRanges[i].buffer)->name()) << " overlap";
+
+    for (uint32_t i = 0; i < program.commands()->size(); ++i) {
+      const fbs::Command &command = *program.commands()->Get(i);
+      const fbs::Kernel *kernel =
+          command.kind() == fbs::CommandKind::Dispatch ? model.kernels()->Get(command.kernel()) : nullptr;
+      uint64_t sizes[2] = {};
+      for (uint32_t j = 0; j < sizeOf(command.views()); ++j) {
+        const fbs::View &range = *command.views()->Get(j);
+        const fbs::Buffer &buffer = *program.buffers()->Get(range.buffer());
+        const auto here = [&] { return corrupt() << at << "command " << i << ": view " << j << " "; };
+        std::optional<uint64_t> offset = evaluate(*range.offset(), values.values);
+        std::optional<uint64_t> size = evaluate(*range.size(), values.values);
+        const uint64_t limit = *evaluate(*buffer.size(), values.values);
+        if (!offset || !size || !rangeInside(*offset, *size, limit))
+          return here() << "(offset " << offset.value_or(0) << ", " << size.value_or(0)
+                        << " bytes) ends after buffer " << quoted(*buffer.name()) << " of " << limit
+                        << " bytes";
+        const uint64_t element =
+            kernel ? elementBytes(kernel->bindings()->Get(j)->element()) : sizeof(uint32_t);
+        if (*size % element != 0)
+          return here() << "has " << *size << " bytes, no multiple of its element's " << element;
+        if (j < std::size(sizes))
+          sizes[j] = *size;
+      }
+      if (command.kind() == fbs::CommandKind::Copy && sizes[0] != sizes[1])
+        return corrupt() << at << "command " << i << ": copies " << sizes[0] << " bytes to " << sizes[1];
+    }
+    return Status::ok();
+  }
+
+  // ---- text
+  // --------------------------------------------------------------------------------------------------
+
+  static std::span<const uint32_t> ids(const flatbuffers::Vector<uint32_t> *vector) {
+    return vector ? std::span<const uint32_t>(vector->data(), vector->size()) : std::span<const uint32_t>();
+  }
+
+  Status checkTokenizer() const {
+    const fbs::Tokenizer *tokenizer = model.tokenizer();
+    if (!tokenizer)
+      return Status::ok();
+    const auto at = [&] { return corrupt() << "tokenizer "; };
+    const uint32_t vocabulary = model.vocab_size();
+    const uint32_t tokens = tokenizer->tokens()->size();
+    if (tokens > vocabulary)
+      return at() << "has " << tokens << " tokens, the vocabulary " << vocabulary;
+    if (tokenizer->kinds()->size() != tokens)
+      return at() << "has " << tokenizer->kinds()->size() << " token kinds for " << tokens << " tokens";
+    for (uint32_t i = 0; i < tokens; ++i)
+      if (!inEnum(fbs::TokenKind(tokenizer->kinds()->Get(i)), fbs::TokenKind::MAX))
+        return at() << "has unknown kind " << unsigned(tokenizer->kinds()->Get(i)) << " for token " << i;
+    if (tokenizer->merges()->size() % 2 != 0)
+      return at() << "has " << tokenizer->merges()->size() << " ids in its merges, expected pairs";
+    for (uint32_t id : ids(tokenizer->merges()))
+      if (id >= tokens)
+        return at() << "merges token " << id << " of " << tokens;
+    for (uint32_t i = 0; i < sizeOf(tokenizer->added()); ++i) {
+      const fbs::AddedToken &added = *tokenizer->added()->Get(i);
+      if (added.id() >= vocabulary)
+        return at() << "has added token " << added.id() << " outside the vocabulary of " << vocabulary;
+      if (added.content()->size() == 0)
+        return at() << "has added token " << added.id() << " without text";
+    }
+    if (!inEnum(tokenizer->pre_tokenizer(), fbs::PreTokenizer::MAX))
+      return Status(Code::Unsupported)
+             << name << ": tokenizer needs pre-tokenizer " << unsigned(tokenizer->pre_tokenizer())
+             << ", which this Lorac does not have; use a newer Lorac";
+    if (!inEnum(tokenizer->normalizer(), fbs::Normalizer::MAX))
+      return Status(Code::Unsupported)
+             << name << ": tokenizer needs normalizer " << unsigned(tokenizer->normalizer())
+             << ", which this Lorac does not have; use a newer Lorac";
+    for (const auto *list : {tokenizer->prefix_ids(), tokenizer->suffix_ids()})
+      for (uint32_t id : ids(list))
+        if (id >= vocabulary)
+          return at() << "puts token " << id << " around texts, the vocabulary has " << vocabulary;
+    for (int64_t id : {tokenizer->bos_id(), tokenizer->eos_id(), tokenizer->unk_id()})
+      if (id < -1 || id >= int64_t(vocabulary))
+        return at() << "has special token " << id << ", expected -1 (none) to " << vocabulary - 1;
+    return Status::ok();
+  }
+
+  const fbs::Model &model;
+  std::span<const uint8_t> bytes;
+  const std::string &name;
+  Symbols symbols;
+};
+
+} // namespace
+
+std::optional<uint64_t> weightBytesOf(fbs::WeightType type, uint64_t rows, uint64_t cols) {
+  if (rows > uint64_t(INT64_MAX) / 32 || cols > uint64_t(INT64_MAX) / 32)
+    return std::nullopt;
+  std::optional<uint64_t> bytes;
+  switch (type) {
+  case fbs::WeightType::F32:
+    bytes = checkedMul(roundUp(rows, 8), ceilDiv(cols, 4) * 16);
+    break;
+  case fbs::WeightType::F16:
+    bytes = checkedMul(roundUp(rows, 8), ceilDiv(cols, 8) * 16);
+    break;
+  case fbs::WeightType::VectorF32:
+    bytes = rows * sizeof(float);
+    break;
+  }
+  return bytes && *bytes <= uint64_t(INT64_MAX) ? bytes : std::nullopt;
+}
+
+Status verifyModel(const fbs::Model &model, std::span<const uint8_t> bytes, const std::string &name) {
+  return Verifier(model, bytes, name).run();
+}
+
+Status verifySizes(const fbs::Model &model, std::span<const uint64_t> symbols, const std::string &name) {
+  return Verifier(model, {}, name).runSizes(symbols);
+}
+
+} // namespace lorac

@@ -1,0 +1,32 @@
+//===- ModelVerifier.h - every check on a model's metadata ------*- C++ -*-===//
+#ifndef LORAC_RUNTIME_FILES_MODELVERIFIER_H
+#define LORAC_RUNTIME_FILES_MODELVERIFIER_H
+
+#include "schemas/model_generated.h"
+#include "support/Status.h"
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace lorac {
+
+/// Limits of one epilogue; the second bounds the stack that it needs.
+constexpr size_t MaxEpilogueTerms = 256;
+constexpr size_t MaxEpilogueDepth = 16;
+
+/// Bytes that a weight of this type and shape takes; nothing where they pass 2^63.
+std::optional<uint64_t> weightBytesOf(fbs::WeightType type, uint64_t rows, uint64_t cols);
+
+/// All checks of `model` but those of the container (runtime/files/Container.h); `bytes` is the whole file,
+/// whose segments lie inside it. CorruptFile or Unsupported, with `name` in front.
+Status verifyModel(const fbs::Model &model, std::span<const uint8_t> bytes, const std::string &name);
+
+/// Checks, with `symbols[i]` for the file's load symbol i, that each buffer lies in its space and each view
+/// in its buffer.
+Status verifySizes(const fbs::Model &model, std::span<const uint64_t> symbols, const std::string &name);
+
+} // namespace lorac
+
+#endif // LORAC_RUNTIME_FILES_MODELVERIFIER_H
