@@ -1,0 +1,59 @@
+//===- Passes.td - the passes from a model as imported to its plan ---------===//
+// One file a pass: NamePass here, Name.cpp beside this file, --lora-name in lorac-opt, tests/compiler/passes/Name.mlir.
+#ifndef LORAC_COMPILER_PASSES_TD
+#define LORAC_COMPILER_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def MergePass : Pass<"lora-merge", "::mlir::ModuleOp"> {
+  let summary = "Fold static adapters into their frozen weights";
+  let description = [{
+    The adapters that a segment of a `lora.linear` names become `folds` of its weight, in their order: W = W0 + Σ scale·B·A,
+    computed in f32 when the weight is written, before it is packed. An adapter of scale 0 is out of its stack and folds
+    nothing. Each `lora.adapter` that was merged is erased; one that no site names is warned of.
+
+    A weight with another use that does not have the same adapters (a tied embedding) is untied: the merged side gets a
+    second `lora.weight`, named after its site, and a remark says what that costs.
+  }];
+  let statistics = [
+    Statistic<"folded", "folded", "Adapters folded into a weight">,
+    Statistic<"untied", "untied", "Weights that became two">
+  ];
+}
+
+def FusePass : Pass<"lora-fuse", "::mlir::ModuleOp"> {
+  let summary = "Join linears that read one activation and move point-wise work into their epilogues";
+  let description = [{
+    Linears without epilogue that read the same x in the same block (q/k/v, gate/up) become one `lora.linear` with their
+    segments in order, at most 4; adapters stay with their segments. x is read once and dispatches go away. Two linears
+    that one `lora.map` combines are joined with each other first, so that the map can follow. Linears that
+    share a weight are left apart.
+
+    A `lora.map` over a linear's result moves into its epilogue where nobody else reads that result: with the
+    result alone (an activation) or with another value that is known before the linear (a residual), or over both
+    results of a linear with exactly two segments (silu(gate)·up). An epilogue reads at most 2 further values.
+  }];
+  let statistics = [
+    Statistic<"joined", "joined", "Linears that became part of another">,
+    Statistic<"inlined", "inlined", "Maps that became part of an epilogue">
+  ];
+}
+
+def QuantizePass : Pass<"lora-quantize", "::mlir::ModuleOp"> {
+  let summary = "Give every matrix a packed type";
+  let description = [{
+    Rules come from `lora.model`'s `quantize` and then from the option `rules`: `TYPE` for every matrix, or `PATTERN=TYPE`, where
+    `*` in the pattern stands for any text and the pattern matches a whole site name or a weight's name without `.weight`. The last
+    rule that matches decides; without one it is f16. Matrices that have a packed type keep it. Vectors are always f32.
+
+    Types are `f32` and `f16`. Another type, or a pattern that matches no matrix, is an error. A tied weight whose
+    uses get different types is untied: the second type gets a `lora.weight` of its own, and a remark says what that costs.
+  }];
+  let options = [ListOption<"rules", "rules", "std::string", "Rules that follow those of lora.model, separated by commas">];
+  let statistics = [
+    Statistic<"packed", "packed", "Matrices that were given a packed type">,
+    Statistic<"untied", "untied", "Weights that became two">
+  ];
+}
+
+#endif // LORAC_COMPILER_PASSES_TD

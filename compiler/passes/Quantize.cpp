@@ -1,0 +1,142 @@
+//===- Quantize.cpp - give every matrix a packed type ----------------------===//
+// The packed type is part of a weight's type, so this pass changes types and nothing else; emit packs the
+// values.
+#include "compiler/passes/Passes.h"
+#include "compiler/passes/Untie.h"
+
+namespace lorac {
+#define GEN_PASS_DEF_QUANTIZEPASS
+#include "compiler/passes/Passes.h.inc"
+} // namespace lorac
+
+using namespace mlir;
+using namespace lorac;
+
+namespace {
+/// Names that the command line knows and this compiler cannot pack yet; they get an error of their own.
+constexpr StringRef OtherTypes[] = {"bf16", "int8", "int4", "nf4", "fp4", "as-stored"};
+
+struct Rule {
+  std::string text;    ///< as the user wrote it
+  std::string pattern; ///< of site names and weight names; "*" for a type alone
+  lora::Code code;
+  bool matched = false;
+};
+
+/// Whether `pattern`, in which * stands for any text, is all of `name`.
+bool matches(StringRef pattern, StringRef name) {
+  size_t star = StringRef::npos, resume = 0, p = 0, n = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      resume = n;
+    } else if (p < pattern.size() && pattern[p] == name[n]) {
+      ++p, ++n;
+    } else if (star != StringRef::npos) { // let the last star take one more
+      p = star + 1;
+      n = ++resume;
+    } else {
+      return false;
+    }
+  }
+  return pattern.substr(p).find_first_not_of('*') == StringRef::npos;
+}
+
+/// Reads `TYPE` or `PATTERN=TYPE`, or says at `op` what is wrong with it.
+FailureOr<Rule> parseRule(Operation *op, StringRef text) {
+  size_t equals = text.rfind('=');
+  bool all = equals == StringRef::npos;
+  StringRef type = all ? text : text.drop_front(equals + 1), pattern = all ? "*" : text.take_front(equals);
+  auto refuse = [&] { return emitError(op->getLoc()) << "quantize rule '" << text << "': "; };
+  if (pattern.empty())
+    return refuse() << "there is no pattern before '='";
+  if (std::optional<lora::Code> code = lora::symbolizeCode(type))
+    return Rule{text.str(), pattern.str(), *code, all};
+  if (llvm::is_contained(OtherTypes, type))
+    return refuse() << "type '" << type << "' is not available in this version, f32 and f16 are";
+  return refuse() << "unknown type '" << type << "', expected f32 or f16";
+}
+
+/// The type at a site by the last rule that matches its name or the weight's; f16 without one. Marks every
+/// rule that matches.
+lora::Code typeAt(StringRef site, StringRef weight, MutableArrayRef<Rule> rules) {
+  lora::Code code = lora::Code::F16;
+  for (Rule &rule : rules)
+    if (matches(rule.pattern, site) || matches(rule.pattern, weight)) {
+      code = rule.code;
+      rule.matched = true;
+    }
+  return code;
+}
+
+void setCode(lora::WeightOp weight, lora::Code code) {
+  RankedTensorType type = weight.getTensorType();
+  weight.setType(RankedTensorType::get(type.getShape(), type.getElementType(),
+                                       lora::PackedAttr::get(weight.getContext(), code)));
+}
+
+struct QuantizePass final : public lorac::impl::QuantizePassBase<QuantizePass> {
+  using QuantizePassBase::QuantizePassBase;
+
+  void runOnOperation() override {
+    SmallVector<Rule> parsed;
+    if (failed(readRules(parsed)))
+      return signalPassFailure();
+    SymbolTable symbols(getOperation());
+    WeightUses uses = findWeightUses(getOperation());
+    for (auto weight : llvm::make_early_inc_range(getOperation().getOps<lora::WeightOp>()))
+      if (weight.getTensorType().getRank() == 2)
+        pack(symbols, weight, uses.lookup(weight.getSymNameAttr()), parsed);
+    for (const Rule &rule : parsed)
+      if (!rule.matched) {
+        emitError(ruleOwner()->getLoc())
+            << "quantize rule '" << rule.text << "': the pattern matches no site and no matrix of the model";
+        return signalPassFailure();
+      }
+  }
+
+  /// The op that errors about rules point to.
+  Operation *ruleOwner() {
+    auto models = getOperation().getOps<lora::ModelOp>();
+    return models.empty() ? getOperation().getOperation() : (*models.begin()).getOperation();
+  }
+
+  /// The model's rules, then the option's.
+  LogicalResult readRules(SmallVectorImpl<Rule> &parsed) {
+    SmallVector<std::string> texts;
+    for (auto model : getOperation().getOps<lora::ModelOp>())
+      if (model.getQuantize())
+        for (StringRef text : model.getQuantize()->getAsValueRange<StringAttr>())
+          texts.push_back(text.str());
+    llvm::append_range(texts, rules);
+    for (StringRef text : texts) {
+      FailureOr<Rule> rule = parseRule(ruleOwner(), text);
+      if (failed(rule))
+        return failure();
+      parsed.push_back(std::move(*rule));
+    }
+    return success();
+  }
+
+  /// One weight for each type that its uses have; the first use's type keeps the symbol.
+  void pack(SymbolTable &symbols, lora::WeightOp weight, ArrayRef<WeightUse> uses,
+            MutableArrayRef<Rule> parsed) {
+    llvm::MapVector<lora::Code, SmallVector<WeightUse>> byType;
+    for (const WeightUse &use : uses)
+      byType[typeAt(use.site, nameOf(weight), parsed)].push_back(use);
+    if (byType.empty())
+      byType[typeAt(nameOf(weight), nameOf(weight), parsed)] = {};
+    if (weight.getPacked())
+      return;
+    for (auto &[code, users] : llvm::drop_begin(byType)) {
+      lora::WeightOp copy = untie(symbols, weight, users);
+      setCode(copy, code);
+      remarkUntied(users.front(), weight, copy);
+      ++untied;
+      ++packed;
+    }
+    setCode(weight, byType.front().first);
+    ++packed;
+  }
+};
+} // namespace
