@@ -1,20 +1,22 @@
-/*===- lorac.h - the C interface of Lorac's runtime ----------------------------===*\
- * Opens a model file on a device, loads adapters beside it and runs any mix of them over the one frozen base. C11.
+/*===- lorac.h - the C interface of Lorac's runtime -----------------------------------------===*\
+ * Opens a model file on a device, loads adapters beside it and runs any mix of them over the one frozen
+ * base. C11.
  *
- * Errors     Every function that can fail returns a lorac_code and takes an optional lorac_error, which receives the
- *            code and one line of text: what, why, what to do. On failure out parameters are left as they were,
- *            except where a function says otherwise. Nothing prints, exits or throws.
- * Structs    Those with `struct_size` grow at their end in later versions: set it to sizeof the struct as you
- *            compiled it (LORAC_INIT(type) does, all else 0). 0 in a field means its default.
- *            Structs without it never change.
- * Strings    UTF-8; given ones are read only during the call. Out buffers follow one rule: `*size` holds the capacity on
- *            entry and what is needed on return; a null buffer asks for the size alone (LORAC_OK); one that is too
- *            small gives LORAC_EXHAUSTED and is not written.
- * Threads    Functions on different engines never disturb each other. A handle's functions may be called from any
- *            thread at once unless a comment says otherwise; an engine serialises its device work. Closing or freeing a
- *            handle must not overlap with a call that is given the handle.
- * Lifetimes  An engine keeps its model, an adapter and a sequence keep their engine: close handles in any order.
-\*===----------------------------------------------------------------------------*/
+ * Errors     Every function that can fail returns a lorac_code and takes an optional lorac_error, which
+ *            receives the code and one line of text: what, why, what to do. On failure out parameters are
+ *            left as they were, except where a function says otherwise. Nothing prints, exits or throws.
+ * Structs    Those with `struct_size` grow at their end in later versions: set it to sizeof the struct as
+ *            you compiled it (LORAC_INIT(type) does, all else 0). 0 in a field means its default. Structs
+ *            without it never change.
+ * Strings    UTF-8; given ones are read only during the call. Out buffers follow one rule: `*size` holds
+ *            the capacity on entry and what is needed on return; a null buffer asks for the size alone
+ *            (LORAC_OK); one that is too small gives LORAC_EXHAUSTED and is not written.
+ * Threads    Functions on different engines never disturb each other. A handle's functions may be called
+ *            from any thread at once unless a comment says otherwise; an engine serialises its device
+ *            work. Closing or freeing a handle must not overlap with a call that is given the handle.
+ * Lifetimes  An engine keeps its model, an adapter and a sequence keep their engine: close handles in any
+ *            order.
+\*===----------------------------------------------------------------------------------------===*/
 #ifndef LORAC_LORAC_H
 #define LORAC_LORAC_H
 
@@ -37,7 +39,7 @@ uint32_t lorac_api_version(void);
 #define LORAC_INIT(TYPE) {.struct_size = sizeof(TYPE)}
 #endif
 
-/* ---- errors ------------------------------------------------------------------------------------------------ */
+/* ---- errors -------------------------------------------------------------------------------------- */
 
 /** What a program can do about a failure; values are stable. */
 typedef enum lorac_code {
@@ -65,7 +67,7 @@ typedef struct lorac_error {
   char message[1012];
 } lorac_error;
 
-/* ---- model files ------------------------------------------------------------------------------------------- */
+/* ---- model files --------------------------------------------------------------------------------- */
 
 typedef struct lorac_model lorac_model;
 
@@ -86,29 +88,30 @@ typedef struct lorac_model_info {
 } lorac_model_info;
 lorac_code lorac_model_get_info(const lorac_model *model, lorac_model_info *info, lorac_error *error);
 
-/* ---- text -------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------------- */
 
 /** Token ids of `length` bytes of text. `special`: nonzero adds what the tokenizer puts around a prompt (a
  *  beginning-of-text token, say) and recognises special tokens written out. */
-lorac_code lorac_tokenize(const lorac_model *model, const char *text, size_t length, int special, uint32_t *tokens,
-                          size_t *count, lorac_error *error);
+lorac_code lorac_tokenize(const lorac_model *model, const char *text, size_t length, int special,
+                          uint32_t *tokens, size_t *count, lorac_error *error);
 /** Text of token ids; not terminated. `special`: nonzero keeps special tokens. */
-lorac_code lorac_detokenize(const lorac_model *model, const uint32_t *tokens, size_t count, int special, char *text,
-                            size_t *size, lorac_error *error);
+lorac_code lorac_detokenize(const lorac_model *model, const uint32_t *tokens, size_t count, int special,
+                            char *text, size_t *size, lorac_error *error);
 
 typedef struct lorac_message {
-  const char *role;    /**< "system", "user", "assistant" */
+  const char *role; /**< "system", "user", "assistant" */
   const char *content;
 } lorac_message;
-/** Renders the model's chat template; not terminated. `generation_prompt`: nonzero opens the assistant's turn. Tokenize the result
- *  with `special` 1, or with lorac_tokenize_chat in one call. */
+/** Renders the model's chat template; not terminated. `generation_prompt`: nonzero opens the assistant's
+ *  turn. lorac_tokenize_chat is the way to its tokens: lorac_tokenize would put the prefix around it again.
+ */
 lorac_code lorac_render_chat(const lorac_model *model, const lorac_message *messages, size_t message_count,
                              int generation_prompt, char *text, size_t *size, lorac_error *error);
 /** Token ids of a rendered chat: special tokens are recognised, none are added twice. */
 lorac_code lorac_tokenize_chat(const lorac_model *model, const lorac_message *messages, size_t message_count,
                                int generation_prompt, uint32_t *tokens, size_t *count, lorac_error *error);
 
-/* ---- devices ----------------------------------------------------------------------------------------------- */
+/* ---- devices ------------------------------------------------------------------------------------- */
 
 typedef struct lorac_devices lorac_devices;
 typedef struct lorac_device_info {
@@ -126,10 +129,11 @@ lorac_code lorac_devices_list(lorac_devices **devices, lorac_error *error);
 size_t lorac_devices_count(const lorac_devices *devices);
 /** Why there are none, or fewer than hoped for; "" where nothing is to be said. */
 const char *lorac_devices_note(const lorac_devices *devices);
-lorac_code lorac_devices_get(const lorac_devices *devices, size_t index, lorac_device_info *info, lorac_error *error);
+lorac_code lorac_devices_get(const lorac_devices *devices, size_t index, lorac_device_info *info,
+                             lorac_error *error);
 void lorac_devices_free(lorac_devices *devices);
 
-/* ---- engines ----------------------------------------------------------------------------------------------- */
+/* ---- engines ------------------------------------------------------------------------------------- */
 
 /** A model open on a device. */
 typedef struct lorac_engine lorac_engine;
@@ -148,8 +152,8 @@ typedef struct lorac_engine_options {
 } lorac_engine_options;
 
 /** `options` may be null. Uploads the weights. */
-lorac_code lorac_engine_create(const lorac_model *model, const lorac_engine_options *options, lorac_engine **engine,
-                               lorac_error *error);
+lorac_code lorac_engine_create(const lorac_model *model, const lorac_engine_options *options,
+                               lorac_engine **engine, lorac_error *error);
 void lorac_engine_destroy(lorac_engine *engine);
 
 typedef struct lorac_engine_info {
@@ -181,12 +185,13 @@ typedef struct lorac_counters {
   uint64_t pool_bytes_uploaded;
   uint64_t step_bytes_uploaded;
 } lorac_counters;
-lorac_code lorac_engine_get_counters(const lorac_engine *engine, lorac_counters *counters, lorac_error *error);
+lorac_code lorac_engine_get_counters(const lorac_engine *engine, lorac_counters *counters,
+                                     lorac_error *error);
 
-/* ---- adapters ---------------------------------------------------------------------------------------------- */
+/* ---- adapters ------------------------------------------------------------------------------------ */
 
-/** One loaded version of an adapter. Sequences keep the versions that they use; a version leaves device memory when its handles are
- *  released, its name gives another (or none) and its last sequence has ended. */
+/** One loaded version of an adapter. Sequences keep the versions that they use; a version leaves device
+ *  memory when its handles are released, its name gives another (or none) and its last sequence has ended. */
 typedef struct lorac_adapter lorac_adapter;
 
 typedef struct lorac_adapter_options {
@@ -200,7 +205,8 @@ typedef struct lorac_adapter_options {
 lorac_code lorac_adapter_load(lorac_engine *engine, const char *path, const lorac_adapter_options *options,
                               lorac_adapter **adapter, lorac_error *error);
 /** A new handle on the newest version of a name. */
-lorac_code lorac_adapter_find(const lorac_engine *engine, const char *name, lorac_adapter **adapter, lorac_error *error);
+lorac_code lorac_adapter_find(const lorac_engine *engine, const char *name, lorac_adapter **adapter,
+                              lorac_error *error);
 /** Takes a name away. Handles and sequences keep the version. */
 lorac_code lorac_adapter_unload(lorac_engine *engine, const char *name, lorac_error *error);
 /** Frees the handle, not the name. */
@@ -208,24 +214,26 @@ void lorac_adapter_release(lorac_adapter *adapter);
 
 typedef struct lorac_adapter_info {
   size_t struct_size;
-  const char *name;           /**< strings live as long as the handle */
+  const char *name; /**< strings live as long as the handle */
   const char *bundle_version;
-  uint64_t load;              /**< counts the loads of an engine from 1: tells versions of a name apart */
+  uint64_t load; /**< counts the loads of an engine from 1: tells versions of a name apart */
   uint64_t pool_bytes;
-  uint32_t rank_tiles;        /**< of its largest site, 8 ranks each */
-  uint32_t accepted_base;     /**< 1 where accept_base let it in */
+  uint32_t rank_tiles;    /**< of its largest site, 8 ranks each */
+  uint32_t accepted_base; /**< 1 where accept_base let it in */
 } lorac_adapter_info;
 lorac_code lorac_adapter_get_info(const lorac_adapter *adapter, lorac_adapter_info *info, lorac_error *error);
 
-/** One adapter of a stack. Strength 1 is the adapter as trained, 0 takes it out; one that stands twice adds its strengths. */
+/** One adapter of a stack. Strength 1 is the adapter as trained, 0 takes it out; one that stands twice adds
+ *  its strengths. */
 typedef struct lorac_stack_entry {
   const lorac_adapter *adapter;
   float strength;
 } lorac_stack_entry;
 
-/* ---- sequences and steps ----------------------------------------------------------------------------------- */
+/* ---- sequences and steps ------------------------------------------------------------------------- */
 
-/** A text that grows by steps. Its functions may be called from any thread, but free it only when no step names it. */
+/** A text that grows by steps. Its functions may be called from any thread, but free it only when no step
+ *  names it. */
 typedef struct lorac_sequence lorac_sequence;
 
 /** The empty stack (null, 0) is the base. */
@@ -233,8 +241,8 @@ lorac_code lorac_sequence_create(lorac_engine *engine, const lorac_stack_entry *
                                  lorac_sequence **sequence, lorac_error *error);
 void lorac_sequence_free(lorac_sequence *sequence);
 /** For later steps; what earlier tokens left in the cache stays as it was computed. */
-lorac_code lorac_sequence_set_stack(lorac_sequence *sequence, const lorac_stack_entry *stack, size_t stack_count,
-                                    lorac_error *error);
+lorac_code lorac_sequence_set_stack(lorac_sequence *sequence, const lorac_stack_entry *stack,
+                                    size_t stack_count, lorac_error *error);
 /** Tokens fed so far; 0 for null. */
 uint64_t lorac_sequence_length(const lorac_sequence *sequence);
 /** Forgets the tokens from `length` on. */
@@ -248,17 +256,22 @@ typedef struct lorac_step_row {
   uint32_t token;
   uint32_t want_logits; /**< 0 or 1 */
 } lorac_step_row;
-/** Runs any mix of rows, all or nothing: after a failure every sequence is as before. `logits` receives [asked rows, vocab_size] floats in
- *  the rows' order; `capacity` counts floats (may be 0 where no row asks). */
-lorac_code lorac_engine_step(lorac_engine *engine, const lorac_step_row *rows, size_t row_count, float *logits,
-                             size_t capacity, lorac_error *error);
+/** Runs any mix of rows, all or nothing: after a failure every sequence is as before. `logits` receives
+ *  [asked rows, vocab_size] floats in the rows' order; `capacity` counts floats (may be 0 where no row
+ *  asks). */
+lorac_code lorac_engine_step(lorac_engine *engine, const lorac_step_row *rows, size_t row_count,
+                             float *logits, size_t capacity, lorac_error *error);
 
-/* ---- generation -------------------------------------------------------------------------------------------- */
+/* ---- generation ---------------------------------------------------------------------------------- */
 
-typedef enum lorac_finish { LORAC_FINISH_LENGTH = 0, LORAC_FINISH_STOP = 1, LORAC_FINISH_ERROR = 2 } lorac_finish;
+typedef enum lorac_finish {
+  LORAC_FINISH_LENGTH = 0,
+  LORAC_FINISH_STOP = 1,
+  LORAC_FINISH_ERROR = 2
+} lorac_finish;
 
-/** One new token. `text` is what became readable with it (valid during the callback, not terminated; empty where the model has no
- *  tokenizer or a character is not complete yet). */
+/** One new token. `text` is what became readable with it (valid during the callback, not terminated; empty
+ *  where the model has no tokenizer or a character is not complete yet). */
 typedef struct lorac_token_event {
   size_t struct_size;
   size_t request; /**< index in the call's requests */
@@ -267,7 +280,8 @@ typedef struct lorac_token_event {
   const char *text;
   size_t text_size;
 } lorac_token_event;
-/** Nonzero ends the request (LORAC_FINISH_STOP). Runs on the thread of lorac_generate; must not call lorac_generate on the engine. */
+/** Nonzero ends the request (LORAC_FINISH_STOP). Runs on the thread of lorac_generate, which
+ *  holds no lock meanwhile. */
 typedef int (*lorac_token_callback)(void *user, const lorac_token_event *event);
 
 #define LORAC_IGNORE_EOS 1u
@@ -280,11 +294,11 @@ typedef struct lorac_request {
   const lorac_stack_entry *stack;
   size_t stack_count;
   uint64_t seed;
-  float temperature; /**< 0: greedy */
-  float top_p;       /**< default 1 */
-  uint32_t top_k;    /**< default: all */
-  uint32_t flags;    /**< LORAC_IGNORE_EOS, LORAC_CAPTURE_LOGITS */
-  uint64_t max_tokens; /**< default: to an eos id or the end of the context */
+  float temperature;             /**< 0: greedy */
+  float top_p;                   /**< default 1 */
+  uint32_t top_k;                /**< default: all */
+  uint32_t flags;                /**< LORAC_IGNORE_EOS, LORAC_CAPTURE_LOGITS */
+  uint64_t max_tokens;           /**< default: to an eos id or the end of the context */
   lorac_token_callback on_token; /**< may be null */
   void *user;
 } lorac_request;
@@ -293,17 +307,17 @@ typedef struct lorac_request {
 typedef struct lorac_generation lorac_generation;
 typedef struct lorac_result {
   size_t struct_size;
-  lorac_code code;         /**< LORAC_OK unless finish is LORAC_FINISH_ERROR */
+  lorac_code code; /**< LORAC_OK unless finish is LORAC_FINISH_ERROR */
   lorac_finish finish;
-  const char *message;     /**< of the error, else ""; pointers live as long as the lorac_generation */
-  const uint32_t *tokens;  /**< the new ones, an ending eos id included */
+  const char *message;    /**< of the error, else ""; pointers live as long as the lorac_generation */
+  const uint32_t *tokens; /**< the new ones, an ending eos id included */
   size_t token_count;
-  const float *logits;     /**< with LORAC_CAPTURE_LOGITS: [logit_rows, vocab_size], a row for each position fed */
+  const float *logits; /**< with LORAC_CAPTURE_LOGITS: [logit_rows, vocab_size], one row a position fed */
   size_t logit_rows;
 } lorac_result;
 
-/** Runs the requests as rows of the same steps, each with its own stack, to their end. A request that fails has an error result and
- *  stops no other: LORAC_OK then still. Equal struct_size in all requests. */
+/** Runs the requests as rows of the same steps, each with its own stack, to their end. A request that fails
+ *  has an error result and stops no other: LORAC_OK then still. Equal struct_size in all requests. */
 lorac_code lorac_generate(lorac_engine *engine, const lorac_request *requests, size_t request_count,
                           lorac_generation **generation, lorac_error *error);
 size_t lorac_generation_count(const lorac_generation *generation);
