@@ -7,6 +7,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 #include "dialect/lora/LoraDialect.cpp.inc"
 #include "dialect/lora/LoraEnums.cpp.inc"
@@ -149,6 +150,9 @@ static LogicalResult verifyScalarRegion(Operation *op, Region &region, size_t ar
 // ---- module-level ops ---------------------------------------------------------------------------
 
 LogicalResult ModelOp::verify() {
+  for (Operation *other = (*this)->getPrevNode(); other; other = other->getPrevNode())
+    if (isa<ModelOp>(other))
+      return emitOpError("is the second of its module, expected one");
   int64_t vocab = getVocab(), positions = getMaxPositions();
   int64_t context = getMaxContext().value_or(1), rows = getMaxRows().value_or(1);
   if (vocab <= 0 || positions <= 0)
@@ -188,20 +192,32 @@ static std::pair<uint64_t, uint64_t> blockOf(SourceType type) {
   llvm_unreachable("closed enum");
 }
 
-static LogicalResult verifySource(Operation *op, SourceAttr source, uint64_t rows, uint64_t cols) {
+/// What is wrong with `source` holding `rows` x `cols` values; empty if nothing is.
+static std::string sourceProblem(SourceAttr source, uint64_t rows, uint64_t cols) {
   auto [values, bytes] = blockOf(source.getEncoding());
-  if (cols % values != 0)
-    return op->emitOpError() << "has rows of " << cols << " values, which blocks of " << values
-                             << " do not divide";
-  if (source.getSize() != rows * (cols / values) * bytes)
-    return op->emitOpError() << "has " << source.getSize() << " bytes in its file, " << rows << " x " << cols
-                             << " as " << stringifySourceType(source.getEncoding()) << " needs "
-                             << rows * (cols / values) * bytes;
   uint64_t heads = source.getInterleavedHeads();
-  if (heads && (rows % heads != 0 || rows / heads % 2 != 0))
-    return op->emitOpError() << "has " << rows << " rows, which " << heads
-                             << " rotary heads of even size do not divide";
-  return success();
+  uint64_t size = llvm::SaturatingMultiply(llvm::SaturatingMultiply(rows, cols / values), bytes);
+  std::string problem;
+  llvm::raw_string_ostream out(problem);
+  if (cols % values != 0)
+    out << "has rows of " << cols << " values, which blocks of " << values << " do not divide";
+  else if (source.getSize() != size)
+    out << "has " << source.getSize() << " bytes in its file, " << rows << " x " << cols << " as "
+        << stringifySourceType(source.getEncoding()) << " needs " << size;
+  else if (heads && (rows % heads != 0 || rows / heads % 2 != 0))
+    out << "has " << rows << " rows, which " << heads << " rotary heads of even size do not divide";
+  return problem;
+}
+
+/// What is wrong with A as [rank, cols] and B as [rows, rank]; empty if nothing is.
+static std::string pairProblem(SourceAttr a, SourceAttr b, uint64_t rank, uint64_t rows, uint64_t cols) {
+  if (rank < 1 || rank > 1024)
+    return "rank is " + std::to_string(rank) + ", expected 1 to 1024";
+  if (std::string problem = sourceProblem(a, rank, cols); !problem.empty())
+    return "A " + problem;
+  if (std::string problem = sourceProblem(b, rows, rank); !problem.empty())
+    return "B " + problem;
+  return {};
 }
 
 LogicalResult WeightOp::verify() {
@@ -218,17 +234,17 @@ LogicalResult WeightOp::verify() {
     return emitOpError("needs a digest of 64 lower-case hex digits");
   uint64_t rows = type.getRank() == 2 ? type.getDimSize(0) : 1;
   uint64_t cols = type.getRank() == 2 ? type.getDimSize(1) : type.getDimSize(0);
-  if (failed(verifySource(*this, getSource(), rows, cols)))
-    return failure();
+  if (std::string problem = sourceProblem(getSource(), rows, cols); !problem.empty())
+    return emitOpError(problem);
   if (!getFolds())
     return success();
-  for (Attribute attr : *getFolds()) {
+  for (Attribute attr : getFolds()->getValue()) {
     auto fold = dyn_cast<FoldAttr>(attr);
     if (!fold || type.getRank() != 2)
       return emitOpError("folds are #lora.fold and belong to matrices");
-    if (failed(verifySource(*this, fold.getA(), fold.getRank(), cols)) ||
-        failed(verifySource(*this, fold.getB(), rows, fold.getRank())))
-      return failure();
+    std::string problem = pairProblem(fold.getA(), fold.getB(), fold.getRank(), rows, cols);
+    if (!problem.empty())
+      return emitOpError() << "fold's " << problem;
   }
   return success();
 }
@@ -286,6 +302,24 @@ SmallVector<SegmentAttr> LinearOp::getSegmentList() {
   return llvm::map_to_vector(getSegments(), [](Attribute attr) { return cast<SegmentAttr>(attr); });
 }
 
+/// The static adapters of a site whose weight is `rows` x `cols`.
+static LogicalResult verifyStack(Operation *op, StringRef site, Attribute stack, int64_t rows, int64_t cols) {
+  auto names = dyn_cast<ArrayAttr>(stack);
+  if (!names || !llvm::all_of(names, [](Attribute name) { return isa<FlatSymbolRefAttr>(name); }))
+    return op->emitOpError() << "site '" << site << "': adapters are " << stack
+                             << ", expected an array of symbols";
+  for (auto name : names.getAsRange<FlatSymbolRefAttr>()) {
+    auto adapter = SymbolTable::lookupNearestSymbolFrom<AdapterOp>(op->getParentOp(), name);
+    if (!adapter)
+      return op->emitOpError() << "site '" << site << "' refers to adapter " << name
+                               << ", which the module does not have";
+    std::string problem = pairProblem(adapter.getA(), adapter.getB(), adapter.getRank(), rows, cols);
+    if (!problem.empty())
+      return op->emitOpError() << "site '" << site << "': adapter " << name << "'s " << problem;
+  }
+  return success();
+}
+
 LogicalResult LinearOp::verify() {
   if (failed(verifyRows(*this, getX(), "x")))
     return failure();
@@ -309,6 +343,10 @@ LogicalResult LinearOp::verify() {
   if (getAdapters() && getAdapters()->size() != segments.size())
     return emitOpError() << "names adapters for " << getAdapters()->size() << " of " << segments.size()
                          << " segments";
+  if (getAdapters())
+    for (auto [segment, rows, stack] : llvm::zip(segments, widths, getAdapters()->getValue()))
+      if (failed(verifyStack(*this, segment.getSite().getValue(), stack, rows, in)))
+        return failure();
   if (hasEpilogue()) {
     for (auto [segment, width] : llvm::zip(segments, widths))
       if (width != widths.front())
