@@ -1,0 +1,154 @@
+//===- TensorSource.cpp - one tensor's bytes in a file, as f32 -------------===//
+#include "compiler/import/TensorSource.h"
+
+#include "compiler/import/Shown.h"
+#include "support/Checked.h"
+#include "support/Half.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <vector>
+
+namespace lorac {
+namespace {
+
+// Files are little-endian, and so is every machine that this compiler is built for: values are copied, not
+// swapped.
+static_assert(std::endian::native == std::endian::little);
+
+template <typename T> T load(const uint8_t *bytes) {
+  T value;
+  std::memcpy(&value, bytes, sizeof(T));
+  return value;
+}
+
+/// One row of `cols` values from its bytes to f32. Blocks run along the row. The products are exact in f32
+/// (f16 has 11 bits of mantissa, the codes at most 8), so Q4_1's sum is the only rounding.
+void decodeRow(Encoding encoding, const uint8_t *bytes, uint64_t cols, float *out) {
+  switch (encoding) {
+  case Encoding::F32:
+    std::memcpy(out, bytes, cols * sizeof(float));
+    return;
+  case Encoding::F16:
+    for (uint64_t k = 0; k < cols; ++k)
+      out[k] = halfToFloat(load<uint16_t>(bytes + 2 * k));
+    return;
+  case Encoding::BF16:
+    for (uint64_t k = 0; k < cols; ++k)
+      out[k] = bfloatToFloat(load<uint16_t>(bytes + 2 * k));
+    return;
+  case Encoding::Q4_0:
+    for (uint64_t block = 0; block < cols / 32; ++block, bytes += 18, out += 32) {
+      float d = halfToFloat(load<uint16_t>(bytes));
+      for (uint32_t i = 0; i < 16; ++i) {
+        uint8_t pair = bytes[2 + i];
+        out[i] = d * float(int(pair & 15) - 8);
+        out[i + 16] = d * float(int(pair >> 4) - 8);
+      }
+    }
+    return;
+  case Encoding::Q4_1:
+    for (uint64_t block = 0; block < cols / 32; ++block, bytes += 20, out += 32) {
+      float d = halfToFloat(load<uint16_t>(bytes)), m = halfToFloat(load<uint16_t>(bytes + 2));
+      for (uint32_t i = 0; i < 16; ++i) {
+        uint8_t pair = bytes[4 + i];
+        out[i] = d * float(pair & 15) + m;
+        out[i + 16] = d * float(pair >> 4) + m;
+      }
+    }
+    return;
+  case Encoding::Q8_0:
+    for (uint64_t block = 0; block < cols / 32; ++block, bytes += 34, out += 32) {
+      float d = halfToFloat(load<uint16_t>(bytes));
+      for (uint32_t i = 0; i < 32; ++i)
+        out[i] = d * float(int8_t(bytes[2 + i]));
+    }
+    return;
+  }
+}
+
+/// A sum of nothing but zeros unless a value's exponent is all ones: one branch a row, not one a value.
+bool allFinite(const float *values, uint64_t count) {
+  uint32_t bad = 0;
+  for (uint64_t k = 0; k < count; ++k)
+    bad |= uint32_t((std::bit_cast<uint32_t>(values[k]) & 0x7f800000u) == 0x7f800000u);
+  return bad == 0;
+}
+
+} // namespace
+
+const EncodingInfo &encodingInfo(Encoding encoding) {
+  static constexpr EncodingInfo table[] = {{"f32", 1, 4},    {"f16", 1, 2},    {"bf16", 1, 2},
+                                           {"q4_0", 32, 18}, {"q4_1", 32, 20}, {"q8_0", 32, 34}};
+  return table[size_t(encoding)];
+}
+
+Result<TensorSource> TensorSource::open(FileCache &files, const TensorLocation &location, std::string name) {
+  const EncodingInfo &info = encodingInfo(location.encoding);
+  auto fail = [&](Code code) { return Status(code) << location.file << ": tensor " << shown(name) << ' '; };
+  if (location.cols % info.blockValues != 0)
+    return fail(Code::Unsupported) << "has rows of " << location.cols << " values, which blocks of "
+                                   << info.blockValues << " do not divide";
+  std::optional<uint64_t> values = checkedMul(location.rows, location.cols);
+  std::optional<uint64_t> bytes =
+      values ? checkedMul(*values / info.blockValues, info.blockBytes) : std::nullopt;
+  if (!bytes || *bytes != location.size)
+    return fail(Code::CorruptFile) << "has " << location.size << " bytes, " << location.rows << " x "
+                                   << location.cols << " as " << info.name << " needs "
+                                   << (bytes ? std::to_string(*bytes) : "more than 2^64");
+  uint64_t heads = location.interleavedHeads;
+  if (heads && (location.rows % heads != 0 || location.rows / heads % 2 != 0))
+    return fail(Code::Unsupported) << "has " << location.rows << " rows, which " << heads
+                                   << " rotary heads of even size do not divide";
+  TensorSource source;
+  LORAC_ASSIGN(source.file, files.open(location.file));
+  if (!rangeInside(location.offset, location.size, source.file->bytes().size()))
+    return fail(Code::CorruptFile) << "lies at bytes " << location.offset << " to "
+                                   << location.offset + location.size << " of " << source.file->bytes().size()
+                                   << "; fetch the file again";
+  source.where = location;
+  source.tensorName = std::move(name);
+  return source;
+}
+
+Status TensorSource::readRows(uint64_t rowBegin, uint64_t rowCount, float *out) const {
+  if (!rangeInside(rowBegin, rowCount, where.rows))
+    return Status(Code::Internal) << "tensor " << shown(tensorName) << ": rows " << rowBegin << " + "
+                                  << rowCount << " of " << where.rows << " were asked for";
+  const EncodingInfo &info = encodingInfo(where.encoding);
+  const uint64_t rowBytes = where.cols / info.blockValues * info.blockBytes;
+  const uint64_t headRows = where.interleavedHeads ? where.rows / where.interleavedHeads : 0;
+  const uint8_t *bytes = file->bytes().data() + where.offset;
+  for (uint64_t row = rowBegin; row < rowBegin + rowCount; ++row, out += where.cols) {
+    uint64_t stored = row;
+    if (headRows) {
+      uint64_t inHead = row % headRows, j = inHead / (headRows / 2), i = inHead % (headRows / 2);
+      stored = row - inHead + 2 * i + j;
+    }
+    decodeRow(where.encoding, bytes + stored * rowBytes, where.cols, out);
+    if (!allFinite(out, where.cols))
+      return Status(Code::Unsupported)
+             << where.file << ": tensor " << shown(tensorName)
+             << " holds a value that is NaN or infinite in row " << row
+             << "; no result of this model would be a number, use a checkpoint without such values";
+  }
+  return Status::ok();
+}
+
+Result<Digest> TensorSource::digest(const std::function<void(uint64_t)> &progress) const {
+  // Some 256 KiB at a time: they stay in the second-level cache between decoding and hashing.
+  const uint64_t rowsAtOnce = std::max<uint64_t>(1, (uint64_t(64) << 10) / std::max<uint64_t>(1, where.cols));
+  std::vector<float> values(std::min(rowsAtOnce, where.rows) * where.cols);
+  Sha256 hash;
+  for (uint64_t row = 0; row < where.rows; row += rowsAtOnce) {
+    uint64_t count = std::min(rowsAtOnce, where.rows - row);
+    LORAC_TRY(readRows(row, count, values.data()));
+    hash.update(values.data(), count * where.cols * sizeof(float));
+    if (progress)
+      progress(count * where.cols);
+  }
+  return hash.finish();
+}
+
+} // namespace lorac

@@ -1,0 +1,567 @@
+//===- TokenizerReader.cpp - tokenizers of checkpoints ---------------------===//
+// Two files, one result. A rule that this table does not know would make other ids from the same text, and
+// the model would talk on without anybody noticing: so everything unknown is refused by name.
+#include "compiler/import/TokenizerReader.h"
+
+#include "compiler/import/Gguf.h"
+#include "compiler/import/Json.h"
+#include "compiler/import/Shown.h"
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_map>
+
+namespace lorac {
+namespace {
+
+constexpr uint64_t kMaxTokenizerBytes = 256ull << 20;
+constexpr uint64_t kMaxConfigBytes = 64ull << 20; // tokenizer_config.json lists every added token
+constexpr uint64_t kMaxTemplateBytes = 4ull << 20;
+/// Above any vocabulary there is; bounds what an id makes us allocate.
+constexpr uint64_t kMaxTokens = 1 << 20;
+constexpr const char *kRemedy =
+    "; use a checkpoint with another tokenizer, or compile without tokenizer files "
+    "and give tokens as numbers";
+
+/// Collects tokens by id and by text.
+class Vocabulary {
+public:
+  Vocabulary(const std::string &path, fbs::TokenizerT &out) : path(path), out(out) {}
+
+  Status add(std::string_view text, uint64_t id, fbs::TokenKind kind) {
+    if (id >= kMaxTokens)
+      return Status(Code::Unsupported) << path << ": token " << shown(text) << " has id " << id
+                                       << ", at most " << kMaxTokens - 1 << " is supported";
+    if (text.empty())
+      return Status(Code::CorruptFile) << path << ": token " << id << " is empty; fetch the file again";
+    if (id >= out.tokens.size()) {
+      out.tokens.resize(id + 1);
+      out.kinds.resize(id + 1, fbs::TokenKind::Normal);
+    }
+    if (!out.tokens[id].empty() || !ids.emplace(std::string(text), uint32_t(id)).second)
+      return Status(Code::CorruptFile)
+             << path << ": token " << shown(text) << " (id " << id << ") stands twice; fetch the file again";
+    out.tokens[id] = text;
+    out.kinds[id] = kind;
+    return Status::ok();
+  }
+
+  const uint32_t *find(std::string_view text) const {
+    auto found = ids.find(std::string(text));
+    return found == ids.end() ? nullptr : &found->second;
+  }
+
+  /// Both halves must be tokens, and so must the whole: else the merge could never be made.
+  Status addMerge(std::string_view left, std::string_view right) {
+    const uint32_t *a = find(left), *b = find(right);
+    std::string whole = std::string(left) + std::string(right);
+    if (!a || !b || !find(whole))
+      return Status(Code::CorruptFile)
+             << path << ": merge " << out.merges.size() / 2 << " (" << shown(left) << ' ' << shown(right)
+             << ") names text that is no token; fetch the file again";
+    out.merges.push_back(*a);
+    out.merges.push_back(*b);
+    return Status::ok();
+  }
+
+  /// "left right": byte-level tokens hold no space, so there is exactly one.
+  Status addMerge(std::string_view pair) {
+    size_t space = pair.find(' ');
+    if (space == std::string_view::npos || pair.find(' ', space + 1) != std::string_view::npos)
+      return Status(Code::CorruptFile) << path << ": merge " << out.merges.size() / 2 << " (" << shown(pair)
+                                       << ") is not two texts with a space between; fetch the file again";
+    return addMerge(pair.substr(0, space), pair.substr(space + 1));
+  }
+
+private:
+  const std::string &path;
+  fbs::TokenizerT &out;
+  std::unordered_map<std::string, uint32_t> ids;
+};
+
+// ---- tokenizer.json -------------------------------------------------------------------------------
+
+// The two patterns as the tokenizer.json files of Llama 3 and Qwen 2 hold them; they are compared, never run.
+constexpr std::string_view kLlama3Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen2Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+class HuggingFaceReader {
+public:
+  HuggingFaceReader(const std::string &path, const JsonValue &root, TokenizerData &data)
+      : path(path), root(root), data(data), out(data.tokenizer), vocabulary(path, out) {}
+
+  Status read() {
+    LORAC_TRY(readModel());
+    LORAC_TRY(readAddedTokens());
+    LORAC_TRY(readMerges());
+    LORAC_TRY(readNormalizer());
+    LORAC_TRY(readPreTokenizer());
+    LORAC_TRY(readPostProcessor());
+    return checkDecoder();
+  }
+
+  const uint32_t *find(std::string_view text) const { return vocabulary.find(text); }
+
+private:
+  Status unsupported(std::string_view part, std::string_view what) const {
+    return Status(Code::Unsupported) << path << ": " << part << ' ' << what << " is not supported" << kRemedy;
+  }
+  Status corrupt(std::string_view what) const {
+    return Status(Code::CorruptFile) << path << ": " << what << "; fetch the file again";
+  }
+
+  static std::string typeOf(const JsonValue &value) {
+    const JsonValue *type = value.find("type");
+    return type && type->isString() ? type->string : std::string("without a type");
+  }
+  static bool flag(const JsonValue &value, std::string_view key, bool fallback) {
+    const JsonValue *found = value.find(key);
+    return found && found->isBool() ? found->boolean : fallback;
+  }
+
+  Status readModel() {
+    model = root.findSet("model");
+    if (!model || !model->isObject())
+      return corrupt("has no model");
+    if (const JsonValue *type = model->find("type"); type && (!type->isString() || type->string != "BPE"))
+      return unsupported("model", typeOf(*model));
+    for (std::string_view key :
+         {"continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "fuse_unk"})
+      if (const JsonValue *value = model->find(key); value && !value->isUnset())
+        return unsupported("model", std::string(key) + " = " + value->text());
+    if (const JsonValue *dropout = model->findSet("dropout");
+        dropout && (!dropout->isNumber() || dropout->real != 0))
+      return unsupported("model", "dropout = " + dropout->text());
+    out.ignore_merges = flag(*model, "ignore_merges", false);
+    const JsonValue *vocab = model->find("vocab");
+    if (!vocab || !vocab->isObject() || vocab->members.empty())
+      return corrupt("has no vocabulary");
+    for (const auto &[text, id] : vocab->members) {
+      if (!id.isInteger() || id.integer < 0)
+        return corrupt("token " + shown(text) + " has id " + id.text());
+      LORAC_TRY(vocabulary.add(text, uint64_t(id.integer), fbs::TokenKind::Normal));
+    }
+    if (const JsonValue *unknown = model->findSet("unk_token")) {
+      const uint32_t *id = unknown->isString() ? find(unknown->string) : nullptr;
+      if (!id)
+        return corrupt("unk_token " + unknown->text() + " is no token");
+      out.unk_id = *id;
+      out.kinds[*id] = fbs::TokenKind::Unknown;
+    }
+    return Status::ok();
+  }
+
+  Status readMerges() {
+    const JsonValue *merges = model->find("merges");
+    if (!merges || !merges->isArray())
+      return corrupt("has no merges");
+    for (const JsonValue &merge : merges->items) {
+      if (merge.isString())
+        LORAC_TRY(vocabulary.addMerge(merge.string));
+      else if (merge.isArray() && merge.items.size() == 2 && merge.items[0].isString() &&
+               merge.items[1].isString())
+        LORAC_TRY(vocabulary.addMerge(merge.items[0].string, merge.items[1].string));
+      else
+        return corrupt("merge " + merge.text() + " is not a pair of texts");
+    }
+    return Status::ok();
+  }
+
+  Status readAddedTokens() {
+    const JsonValue *added = root.findSet("added_tokens");
+    if (!added)
+      return Status::ok();
+    if (!added->isArray())
+      return corrupt("has added_tokens that is not a list");
+    for (const JsonValue &item : added->items) {
+      const JsonValue *id = item.find("id"), *content = item.find("content");
+      if (!id || !id->isInteger() || id->integer < 0 || !content || !content->isString() ||
+          content->string.empty())
+        return corrupt("added token " + item.text() + " has no id or no content");
+      const bool special = flag(item, "special", false);
+      const auto kind = special ? fbs::TokenKind::Control : fbs::TokenKind::UserDefined;
+      if (const uint32_t *known = find(content->string)) {
+        if (*known != uint64_t(id->integer))
+          return corrupt("added token " + shown(content->string) + " has id " + id->text() +
+                         " and the vocabulary says " + std::to_string(*known));
+        if (out.kinds[*known] != fbs::TokenKind::Unknown)
+          out.kinds[*known] = kind;
+      } else {
+        LORAC_TRY(vocabulary.add(content->string, uint64_t(id->integer), kind));
+      }
+      auto token = std::make_unique<fbs::AddedTokenT>();
+      token->id = uint32_t(id->integer);
+      token->content = content->string;
+      token->single_word = flag(item, "single_word", false);
+      token->lstrip = flag(item, "lstrip", false);
+      token->rstrip = flag(item, "rstrip", false);
+      token->normalized = flag(item, "normalized", !special);
+      token->special = special;
+      for (const auto &earlier : out.added)
+        if (earlier->id == token->id)
+          return corrupt("added token " + shown(token->content) + " stands twice");
+      out.added.push_back(std::move(token));
+    }
+    return Status::ok();
+  }
+
+  /// A component and, where it is a Sequence, what it is made of.
+  Result<std::vector<const JsonValue *>> flatten(const JsonValue *value, std::string_view listKey,
+                                                 std::string_view part) const {
+    std::vector<const JsonValue *> flat;
+    std::vector<const JsonValue *> pending;
+    if (value)
+      pending.push_back(value);
+    while (!pending.empty()) {
+      const JsonValue *next = pending.back();
+      pending.pop_back();
+      if (!next->isObject())
+        return corrupt(std::string(part) + " is not an object");
+      if (typeOf(*next) != "Sequence") {
+        flat.push_back(next);
+        continue;
+      }
+      const JsonValue *list = next->find(listKey);
+      if (!list || !list->isArray())
+        return corrupt(std::string(part) + " Sequence has no " + std::string(listKey));
+      for (auto item = list->items.rbegin(); item != list->items.rend(); ++item)
+        pending.push_back(&*item);
+    }
+    return flat;
+  }
+
+  Status readNormalizer() {
+    LORAC_ASSIGN(auto parts, flatten(root.findSet("normalizer"), "normalizers", "normalizer"));
+    out.normalizer = fbs::Normalizer::None;
+    for (const JsonValue *part : parts) {
+      if (typeOf(*part) != "NFC")
+        return unsupported("normalizer", typeOf(*part));
+      out.normalizer = fbs::Normalizer::Nfc;
+    }
+    return Status::ok();
+  }
+
+  Status readPreTokenizer() {
+    LORAC_ASSIGN(auto parts, flatten(root.findSet("pre_tokenizer"), "pretokenizers", "pre_tokenizer"));
+    if (parts.empty() || typeOf(*parts.back()) != "ByteLevel") {
+      std::string last = parts.empty() ? std::string("null") : typeOf(*parts.back());
+      return unsupported("pre_tokenizer", last + " (ByteLevel must stand last)");
+    }
+    const JsonValue &byteLevel = *parts.back();
+    const bool splits = flag(byteLevel, "use_regex", true);
+    out.add_prefix_space = flag(byteLevel, "add_prefix_space", true);
+    out.pre_tokenizer = splits ? fbs::PreTokenizer::Gpt2 : fbs::PreTokenizer::None;
+    parts.pop_back();
+    if (parts.empty())
+      return Status::ok();
+    if (parts.size() > 1)
+      return unsupported("pre_tokenizer", "Sequence of " + std::to_string(parts.size() + 1) + " parts");
+    const JsonValue &first = *parts.front();
+    if (typeOf(first) == "Digits") {
+      if (!flag(first, "individual_digits", false))
+        return unsupported("pre_tokenizer", "Digits with individual_digits = false");
+      out.digits_alone = true;
+      if (splits)
+        out.pre_tokenizer = fbs::PreTokenizer::Smollm;
+      return Status::ok();
+    }
+    if (typeOf(first) != "Split")
+      return unsupported("pre_tokenizer", typeOf(first));
+    const JsonValue *pattern = first.find("pattern"), *behavior = first.find("behavior");
+    const JsonValue *regex = pattern ? pattern->find("Regex") : nullptr;
+    if (!regex || !regex->isString())
+      return unsupported("pre_tokenizer", "Split by " + (pattern ? pattern->text() : std::string("nothing")));
+    if (!behavior || !behavior->isString() || behavior->string != "Isolated" ||
+        flag(first, "invert", false) || splits)
+      return unsupported("pre_tokenizer", "Split with behavior " +
+                                              (behavior ? behavior->text() : std::string("null")) +
+                                              ", invert or a second split after it");
+    if (regex->string == kLlama3Pattern)
+      out.pre_tokenizer = fbs::PreTokenizer::Llama3;
+    else if (regex->string == kQwen2Pattern)
+      out.pre_tokenizer = fbs::PreTokenizer::Qwen2;
+    else
+      return unsupported("pre_tokenizer", "Split by " + regex->text());
+    if (out.add_prefix_space)
+      return unsupported("pre_tokenizer", "Split with add_prefix_space = true");
+    return Status::ok();
+  }
+
+  Status readPostProcessor() {
+    LORAC_ASSIGN(auto parts, flatten(root.findSet("post_processor"), "processors", "post_processor"));
+    for (const JsonValue *part : parts) {
+      if (typeOf(*part) == "ByteLevel") // trims offsets, which nobody asks for here
+        continue;
+      if (typeOf(*part) != "TemplateProcessing")
+        return unsupported("post_processor", typeOf(*part));
+      LORAC_TRY(readTemplate(*part));
+    }
+    return Status::ok();
+  }
+
+  /// `single` says what stands around a text: [special tokens] A [special tokens]. A later template goes
+  /// around an earlier one.
+  Status readTemplate(const JsonValue &part) {
+    const JsonValue *single = part.find("single"), *specials = part.find("special_tokens");
+    if (!single || !single->isArray())
+      return corrupt("post_processor TemplateProcessing has no single");
+    std::vector<uint32_t> before, after;
+    unsigned sequences = 0;
+    for (const JsonValue &piece : single->items) {
+      if (const JsonValue *sequence = piece.find("Sequence")) {
+        const JsonValue *id = sequence->find("id");
+        if (!id || !id->isString() || id->string != "A" || ++sequences > 1)
+          return unsupported("post_processor", "template " + single->text());
+        continue;
+      }
+      const JsonValue *special = piece.find("SpecialToken");
+      const JsonValue *name = special ? special->find("id") : nullptr;
+      const JsonValue *known = name && name->isString() && specials ? specials->find(name->string) : nullptr;
+      const JsonValue *ids = known ? known->find("ids") : nullptr;
+      if (!ids || !ids->isArray())
+        return corrupt("post_processor template names " + piece.text() +
+                       ", which special_tokens does not have");
+      for (const JsonValue &id : ids->items) {
+        if (!id.isInteger() || id.integer < 0 || uint64_t(id.integer) >= out.tokens.size())
+          return corrupt("post_processor has token " + id.text() + ", which the vocabulary does not have");
+        (sequences ? after : before).push_back(uint32_t(id.integer));
+      }
+    }
+    if (sequences != 1)
+      return unsupported("post_processor", "template " + single->text());
+    out.prefix_ids.insert(out.prefix_ids.begin(), before.begin(), before.end());
+    out.suffix_ids.insert(out.suffix_ids.end(), after.begin(), after.end());
+    return Status::ok();
+  }
+
+  Status checkDecoder() const {
+    LORAC_ASSIGN(auto parts, flatten(root.findSet("decoder"), "decoders", "decoder"));
+    if (parts.size() != 1 || typeOf(*parts.front()) != "ByteLevel")
+      return unsupported("decoder", parts.empty() ? std::string("null") : typeOf(*parts.front()));
+    return Status::ok();
+  }
+
+  const std::string &path;
+  const JsonValue &root;
+  TokenizerData &data;
+  fbs::TokenizerT &out;
+  Vocabulary vocabulary;
+  const JsonValue *model = nullptr;
+};
+
+/// The text of bos_token or eos_token: a string, or an added token written out.
+std::string tokenText(const JsonValue &config, std::string_view key) {
+  const JsonValue *value = config.findSet(key);
+  if (value && value->isObject())
+    value = value->findSet("content");
+  return value && value->isString() ? value->string : std::string();
+}
+
+/// A string, or a list of {name, template} of which "default" is taken.
+Result<std::string> templateOf(const std::string &path, const JsonValue &config) {
+  const JsonValue *value = config.findSet("chat_template");
+  if (!value)
+    return std::string();
+  if (value->isString())
+    return value->string;
+  for (const JsonValue &item : value->items) {
+    const JsonValue *name = item.find("name"), *text = item.find("template");
+    if (name && name->isString() && name->string == "default" && text && text->isString())
+      return text->string;
+  }
+  return Status(Code::Unsupported)
+         << path
+         << ": chat_template is neither a text nor a list with one named default; name "
+            "the one to use \"default\"";
+}
+
+Result<TokenizerData> readHuggingFace(const std::string &file, const std::string &configFile,
+                                      const std::string &chatTemplateFile) {
+  TokenizerData data;
+  LORAC_ASSIGN(JsonValue root, readJsonFile(file, kMaxTokenizerBytes));
+  HuggingFaceReader reader(file, root, data);
+  LORAC_TRY(reader.read());
+  if (!configFile.empty()) {
+    LORAC_ASSIGN(JsonValue config, readJsonFile(configFile, kMaxConfigBytes));
+    data.bosToken = tokenText(config, "bos_token");
+    data.eosToken = tokenText(config, "eos_token");
+    // A template that stands beside it goes before this one, so an odd one here is no error then.
+    if (chatTemplateFile.empty()) {
+      LORAC_ASSIGN(data.chatTemplate, templateOf(configFile, config));
+    }
+  }
+  if (!chatTemplateFile.empty()) {
+    LORAC_ASSIGN(data.chatTemplate, readTextFile(chatTemplateFile, kMaxTemplateBytes));
+  }
+  for (auto [text, id, what] : {std::tuple(&data.bosToken, &data.tokenizer.bos_id, "bos_token"),
+                                std::tuple(&data.eosToken, &data.tokenizer.eos_id, "eos_token")}) {
+    if (text->empty())
+      continue;
+    const uint32_t *found = reader.find(*text);
+    if (!found)
+      return Status(Code::CorruptFile) << configFile << ": " << what << " " << shown(*text)
+                                       << " is no token of " << file << "; fetch both files again";
+    *id = *found;
+  }
+  if (data.tokenizer.eos_id >= 0)
+    data.eosIds.push_back(uint32_t(data.tokenizer.eos_id));
+  return data;
+}
+
+// ---- GGUF -----------------------------------------------------------------------------------------
+
+/// What the names of tokenizer.ggml.pre stand for.
+struct GgufRule {
+  std::string_view name;
+  fbs::PreTokenizer rule;
+  fbs::Normalizer normalizer;
+  bool ignoreMerges;
+  bool addBos; // where add_bos_token is absent
+};
+constexpr GgufRule kGgufRules[] = {
+    {"gpt-2", fbs::PreTokenizer::Gpt2, fbs::Normalizer::None, false, false},
+    {"gpt2", fbs::PreTokenizer::Gpt2, fbs::Normalizer::None, false, false},
+    {"smollm", fbs::PreTokenizer::Smollm, fbs::Normalizer::None, false, false},
+    {"llama-bpe", fbs::PreTokenizer::Llama3, fbs::Normalizer::None, true, true},
+    {"llama-v3", fbs::PreTokenizer::Llama3, fbs::Normalizer::None, true, true},
+    {"llama3", fbs::PreTokenizer::Llama3, fbs::Normalizer::None, true, true},
+    {"qwen2", fbs::PreTokenizer::Qwen2, fbs::Normalizer::Nfc, false, false}};
+
+Result<int64_t> tokenKey(const GgufFile &gguf, const std::string &key, size_t tokens) {
+  LORAC_ASSIGN(std::optional<uint64_t> id, gguf.unsignedKey(key));
+  if (!id)
+    return int64_t(-1);
+  if (*id >= tokens)
+    return Status(Code::CorruptFile) << gguf.path() << ": " << key << " is " << *id << " of " << tokens
+                                     << " tokens; convert the checkpoint again";
+  return int64_t(*id);
+}
+
+Status readGgufTokens(const GgufFile &gguf, fbs::TokenizerT &out) {
+  const GgufValue *tokens = gguf.find("tokenizer.ggml.tokens"), *merges = gguf.find("tokenizer.ggml.merges"),
+                  *types = gguf.find("tokenizer.ggml.token_type");
+  if (!tokens || tokens->kind != GgufValue::Kind::Strings || tokens->strings.empty() || !merges ||
+      merges->kind != GgufValue::Kind::Strings || !types || types->kind != GgufValue::Kind::Integers ||
+      types->integers.size() != tokens->strings.size())
+    return Status(Code::CorruptFile)
+           << gguf.path()
+           << ": needs tokenizer.ggml.tokens, merges, and a token_type for each token; "
+              "convert the checkpoint again";
+  Vocabulary vocabulary(gguf.path(), out);
+  for (size_t id = 0; id < tokens->strings.size(); ++id) {
+    fbs::TokenKind kind;
+    switch (types->integers[id]) {
+    case 1:
+    case 5: // unused: a place in the table
+      kind = fbs::TokenKind::Normal;
+      break;
+    case 2:
+      kind = fbs::TokenKind::Unknown;
+      break;
+    case 3:
+      kind = fbs::TokenKind::Control;
+      break;
+    case 4:
+      kind = fbs::TokenKind::UserDefined;
+      break;
+    case 6:
+      kind = fbs::TokenKind::Byte;
+      break;
+    default:
+      return Status(Code::CorruptFile)
+             << gguf.path() << ": token " << id << " has type " << types->integers[id]
+             << ", 1 to 6 are known; convert the checkpoint again";
+    }
+    LORAC_TRY(vocabulary.add(tokens->strings[id], id, kind));
+    if (kind == fbs::TokenKind::Control || kind == fbs::TokenKind::UserDefined) {
+      auto token = std::make_unique<fbs::AddedTokenT>();
+      token->id = uint32_t(id);
+      token->content = tokens->strings[id];
+      token->special = kind == fbs::TokenKind::Control;
+      out.added.push_back(std::move(token));
+    }
+  }
+  for (std::string_view merge : merges->strings)
+    LORAC_TRY(vocabulary.addMerge(merge));
+  return Status::ok();
+}
+
+Result<TokenizerData> readGguf(const std::string &file) {
+  FileCache files;
+  LORAC_ASSIGN(GgufFile gguf, GgufFile::open(files, file));
+  TokenizerData data;
+  fbs::TokenizerT &out = data.tokenizer;
+  LORAC_ASSIGN(std::optional<std::string_view> model, gguf.stringKey("tokenizer.ggml.model"));
+  if (!model || *model != "gpt2")
+    return Status(Code::Unsupported) << file << ": tokenizer.ggml.model is "
+                                     << shown(model.value_or("absent"))
+                                     << ", supported is gpt2 (byte-level BPE)" << kRemedy;
+  LORAC_ASSIGN(std::optional<std::string_view> pre, gguf.stringKey("tokenizer.ggml.pre"));
+  const GgufRule *rule = nullptr;
+  for (const GgufRule &candidate : kGgufRules)
+    if (pre && candidate.name == *pre)
+      rule = &candidate;
+  if (!rule)
+    return Status(Code::Unsupported) << file << ": tokenizer.ggml.pre is " << shown(pre.value_or("absent"))
+                                     << ", supported are gpt-2, smollm, llama-bpe and qwen2" << kRemedy;
+  out.pre_tokenizer = rule->rule;
+  out.normalizer = rule->normalizer;
+  out.ignore_merges = rule->ignoreMerges;
+  out.digits_alone = rule->rule == fbs::PreTokenizer::Smollm;
+  LORAC_TRY(readGgufTokens(gguf, out));
+  LORAC_ASSIGN(std::optional<bool> prefixSpace, gguf.boolKey("tokenizer.ggml.add_space_prefix"));
+  out.add_prefix_space = prefixSpace.value_or(false);
+  if (out.add_prefix_space && rule->rule != fbs::PreTokenizer::Gpt2 &&
+      rule->rule != fbs::PreTokenizer::Smollm)
+    return Status(Code::Unsupported) << file << ": tokenizer.ggml.add_space_prefix with tokenizer.ggml.pre "
+                                     << rule->name << " is not supported" << kRemedy;
+  LORAC_ASSIGN(out.bos_id, tokenKey(gguf, "tokenizer.ggml.bos_token_id", out.tokens.size()));
+  LORAC_ASSIGN(out.eos_id, tokenKey(gguf, "tokenizer.ggml.eos_token_id", out.tokens.size()));
+  LORAC_ASSIGN(out.unk_id, tokenKey(gguf, "tokenizer.ggml.unknown_token_id", out.tokens.size()));
+  LORAC_ASSIGN(std::optional<bool> addBos, gguf.boolKey("tokenizer.ggml.add_bos_token"));
+  LORAC_ASSIGN(std::optional<bool> addEos, gguf.boolKey("tokenizer.ggml.add_eos_token"));
+  for (auto [wanted, id, ids, what] :
+       {std::tuple(addBos.value_or(rule->addBos), out.bos_id, &out.prefix_ids, "bos"),
+        std::tuple(addEos.value_or(false), out.eos_id, &out.suffix_ids, "eos")}) {
+    if (!wanted)
+      continue;
+    if (id < 0)
+      return Status(Code::CorruptFile)
+             << file << ": asks to add a " << what << " token but has no tokenizer.ggml." << what
+             << "_token_id; convert the checkpoint again";
+    ids->push_back(uint32_t(id));
+  }
+  if (out.bos_id >= 0)
+    data.bosToken = out.tokens[size_t(out.bos_id)];
+  if (out.eos_id >= 0)
+    data.eosToken = out.tokens[size_t(out.eos_id)];
+  // The end of a turn and of a message end a generation as well.
+  for (const char *key :
+       {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+    LORAC_ASSIGN(int64_t id, tokenKey(gguf, key, out.tokens.size()));
+    if (id >= 0 && std::find(data.eosIds.begin(), data.eosIds.end(), uint32_t(id)) == data.eosIds.end())
+      data.eosIds.push_back(uint32_t(id));
+  }
+  LORAC_ASSIGN(std::optional<std::string_view> chatTemplate, gguf.stringKey("tokenizer.chat_template"));
+  data.chatTemplate = chatTemplate.value_or("");
+  return data;
+}
+
+} // namespace
+
+Result<TokenizerData> readTokenizer(const std::string &kind, const std::string &file,
+                                    const std::string &config, const std::string &chatTemplateFile) {
+  if (kind == "hf")
+    return readHuggingFace(file, config, chatTemplateFile);
+  if (kind == "gguf") {
+    if (!config.empty() || !chatTemplateFile.empty())
+      return Status(Code::InvalidArgument) << file << ": a GGUF file holds its own tokenizer configuration";
+    return readGguf(file);
+  }
+  return Status(Code::InvalidArgument)
+         << file << ": tokenizer kind " << shown(kind) << " is unknown, \"hf\" and \"gguf\" are known";
+}
+
+} // namespace lorac
