@@ -40,11 +40,11 @@ struct DeviceCounters {
   uint64_t adapterDispatches = 0; ///< kernels that exist for adapters alone (catalog)
   uint64_t barriers = 0;
   uint64_t pipelinesMade = 0;
-  uint64_t allocations = 0;        ///< device memory objects
-  uint64_t allocatedBytes = 0;     ///< in them
+  uint64_t allocations = 0;    ///< device memory objects
+  uint64_t allocatedBytes = 0; ///< in them
   uint64_t weightBytesUploaded = 0;
-  uint64_t poolBytesUploaded = 0;  ///< adapter images and directories
-  uint64_t stepBytesUploaded = 0;  ///< the engine reports what it wrote with addStepBytes
+  uint64_t poolBytesUploaded = 0; ///< adapter images and directories
+  uint64_t stepBytesUploaded = 0; ///< the engine reports what it wrote with addStepBytes
   std::vector<std::pair<std::string, uint64_t>> dispatchesByKernel; ///< catalog name, count
 };
 
@@ -61,7 +61,8 @@ public:
   /// The same memory may serve the step buffers of other programs: fill it anew for each run.
   virtual std::span<uint8_t> stepBuffer(size_t program, size_t buffer) = 0;
 
-  /// Replays a program and waits for its end. `stepBytes` is what the caller wrote into step buffers (counted).
+  /// Replays a program and waits for its end. `stepBytes` is what the caller wrote into step buffers
+  /// (counted).
   virtual Status run(size_t program, const StepSymbols &symbols, uint64_t stepBytes) = 0;
 
   /// Host view of an Out buffer after run(): f32, rows `row_stride` apart.
@@ -72,8 +73,8 @@ public:
   virtual std::string description() const = 0;
 };
 
-/// `auto`, `vulkan`, `vulkan:1`, each with `,deny=FEATURE` (schemas/Features.def, or `hostvisible`: weights go
-/// through staging buffers) any number of times.
+/// `auto`, `vulkan`, `vulkan:1`, each with `,deny=FEATURE` (schemas/Features.def, or `hostvisible`: weights
+/// go through staging buffers) any number of times.
 struct DeviceSpec {
   std::string kind = "auto";
   int index = -1; ///< -1: the first that fits
@@ -96,10 +97,15 @@ struct DeviceInfo {
 /// Every device that Lorac could open. An absent Vulkan loader gives none; `why` then says so.
 std::vector<DeviceInfo> listDevices(std::string *why = nullptr);
 
-/// Opens `model` on the device of `spec`: picks a variant for each kernel (the first that the device satisfies; none
-/// is Incompatible, naming kernel and feature), checks peak memory, uploads weights, allocates the spaces. Pipelines are made
-/// when a program first runs. DeviceUnavailable where no device fits.
-Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const ModelFile &model, const LoadSymbols &symbols);
+/// Opens `model` on the device of `spec`: picks a variant for each kernel (the first that the device
+/// satisfies; none is Incompatible, naming kernel and feature), checks peak memory, uploads weights,
+/// allocates the spaces. Pipelines are made when a program first runs. DeviceUnavailable where no device
+/// fits. `model` must outlive the result. With `auto`, or without an index, the devices are tried in the
+/// order discrete, integrated, virtual, CPU, until one opens. With LORAC_VULKAN_VALIDATION=1 in the
+/// environment, Vulkan runs under VK_LAYER_KHRONOS_validation (DeviceUnavailable where it is not installed),
+/// and what it warns of fails the call with Internal.
+Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const ModelFile &model,
+                                                const LoadSymbols &symbols);
 
 } // namespace lorac
 

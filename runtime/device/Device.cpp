@@ -1,0 +1,46 @@
+//===- Device.cpp - the devices of this build -------------------------------===//
+#include "runtime/device/Device.h"
+
+#include "runtime/device/vulkan/VulkanModel.h"
+
+#include <cstdlib>
+#include <string_view>
+
+namespace lorac {
+
+std::vector<DeviceInfo> listDevices(std::string *why) {
+  std::vector<DeviceInfo> result;
+  auto refuse = [&](const Status &status) {
+    if (why)
+      *why = status.message();
+    return result;
+  };
+  auto instance = vulkan::Instance::create(false);
+  if (!instance)
+    return refuse(instance.status());
+  auto devices = (*instance)->devices();
+  if (!devices)
+    return refuse(devices.status());
+  for (const vulkan::PhysicalDevice &device : *devices)
+    result.push_back({"vulkan", int(result.size()), device.caps.name, device.caps.driver,
+                      device.caps.features(), device.caps.deviceMemory(), device.caps.subgroupSize});
+  if (result.empty())
+    return refuse(vulkan::candidates({}, {}).status());
+  if (why)
+    why->clear();
+  return result;
+}
+
+Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const ModelFile &model,
+                                                const LoadSymbols &symbols) {
+  if (spec.kind != "auto" && spec.kind != "vulkan")
+    return Status(Code::DeviceUnavailable)
+           << "device " << spec.kind << ": this build has no such device; use auto or vulkan";
+  vulkan::Options options;
+  const char *validation = std::getenv("LORAC_VULKAN_VALIDATION");
+  options.validation = validation && std::string_view(validation) == "1";
+  LORAC_ASSIGN(auto instance, vulkan::Instance::create(options.validation));
+  return vulkan::openModel(std::move(instance), spec, model, symbols, options);
+}
+
+} // namespace lorac

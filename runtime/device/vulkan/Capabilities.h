@@ -1,0 +1,73 @@
+//===- Capabilities.h - a device as plain values ----------------*- C++ -*-===//
+// What planDevice decides from. Read once from a driver (Instance.h), or written as a literal by a test.
+#ifndef LORAC_RUNTIME_DEVICE_VULKAN_CAPABILITIES_H
+#define LORAC_RUNTIME_DEVICE_VULKAN_CAPABILITIES_H
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lorac::vulkan {
+
+/// In the order in which `auto` prefers them.
+enum class DeviceClass { Discrete, Integrated, Virtual, Cpu, Other };
+
+struct MemoryType {
+  uint32_t heap = 0;
+  bool deviceLocal = false;
+  bool hostVisible = false;
+  bool hostCoherent = false;
+  bool hostCached = false;
+};
+
+struct DeviceCaps {
+  std::string name;
+  std::string driver; ///< as the driver calls itself and its version
+  DeviceClass deviceClass = DeviceClass::Other;
+  uint32_t spirvVersion = 0x00010300; ///< newest that the device's API version takes, as in a module's header
+
+  uint32_t maxTexelBufferElements = 65536;
+  uint64_t maxStorageBufferRange = 128ull << 20;
+  uint64_t maxMemoryAllocationSize = 1ull << 30;
+  uint64_t maxBufferSize = UINT64_MAX;
+  uint32_t maxPushConstantsSize = 128;
+  uint32_t maxStorageBuffersPerStage = 4;
+  uint32_t maxTexelBuffersPerStage = 16;
+  std::array<uint32_t, 3> maxWorkGroupCount = {65535, 65535, 65535};
+  std::array<uint32_t, 3> maxWorkGroupSize = {128, 128, 64};
+  uint32_t maxWorkGroupInvocations = 128;
+  uint32_t maxSharedMemorySize = 16384;
+  uint64_t nonCoherentAtomSize = 256;
+
+  bool texelFormats = false; ///< uniform texel buffers of all four element formats
+  bool robustBufferAccess = false;
+  uint32_t subgroupSize = 1;
+  bool subgroupInCompute = false;
+  bool subgroupBasic = false;
+  bool subgroupVote = false;
+  bool subgroupArithmetic = false;
+  bool subgroupBallot = false;
+  bool subgroupShuffle = false;
+  bool subgroupShuffleRelative = false;
+  bool subgroupClustered = false;
+  bool subgroupQuad = false;
+
+  std::vector<MemoryType> memoryTypes;
+  std::vector<uint64_t> heaps;             ///< bytes
+  uint32_t bufferMemoryTypes = UINT32_MAX; ///< bit i: memory type i takes the buffers that Lorac makes
+
+  /// From `--device …,deny=`: names of schemas/Features.def, or hostvisible.
+  std::vector<std::string> denied;
+  bool denies(const std::string &feature) const;
+  /// Subgroups of at least 8 lanes with the operations that Features.def names, in compute shaders.
+  bool hasSubgroups() const;
+  /// Names of schemas/Features.def that the device offers at all (a variant's sizes may still not fit).
+  std::vector<std::string> features() const;
+  /// Bytes of the largest heap that device-local memory lies in.
+  uint64_t deviceMemory() const;
+};
+
+} // namespace lorac::vulkan
+
+#endif // LORAC_RUNTIME_DEVICE_VULKAN_CAPABILITIES_H

@@ -1,0 +1,124 @@
+//===- Context.cpp - one VkDevice and its queue -----------------------------===//
+#include "runtime/device/vulkan/Context.h"
+
+namespace lorac::vulkan {
+
+Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<Instance> instance,
+                                                 const PhysicalDevice &physical,
+                                                 const std::function<void(DeviceApi &)> &adjustApi) {
+  std::unique_ptr<Context> context(new Context());
+  const InstanceApi &api = instance->api;
+  context->instance = instance;
+  context->caps = physical.caps;
+
+  float priority = 1.0f;
+  VkDeviceQueueCreateInfo queueInfo = {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
+  queueInfo.queueFamilyIndex = physical.queueFamily;
+  queueInfo.queueCount = 1;
+  queueInfo.pQueuePriorities = &priority;
+  VkPhysicalDeviceFeatures features = {};
+  features.robustBufferAccess = physical.caps.robustBufferAccess;
+  const char *portability = "VK_KHR_portability_subset";
+  VkDeviceCreateInfo info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
+  info.queueCreateInfoCount = 1;
+  info.pQueueCreateInfos = &queueInfo;
+  info.enabledExtensionCount = physical.portabilitySubset ? 1 : 0;
+  info.ppEnabledExtensionNames = &portability;
+  info.pEnabledFeatures = &features;
+  LORAC_TRY(context->check(api.vkCreateDevice(physical.handle, &info, nullptr, &context->device),
+                           "vkCreateDevice"));
+#define LORAC_LOAD(NAME)                                                                                     \
+  context->api.NAME = reinterpret_cast<PFN_##NAME>(api.vkGetDeviceProcAddr(context->device, #NAME));
+  LORAC_VULKAN_DEVICE_FUNCTIONS(LORAC_LOAD)
+#undef LORAC_LOAD
+  if (adjustApi)
+    adjustApi(context->api);
+  context->api.vkGetDeviceQueue(context->device, physical.queueFamily, 0, &context->queue);
+
+  VkCommandPoolCreateInfo poolInfo = {VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
+  poolInfo.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
+  poolInfo.queueFamilyIndex = physical.queueFamily;
+  LORAC_ASSIGN(context->commandPool,
+               context->make(context->api.vkCreateCommandPool, context->api.vkDestroyCommandPool, poolInfo,
+                             "vkCreateCommandPool"));
+  VkFenceCreateInfo fenceInfo = {VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+  LORAC_ASSIGN(context->fence, context->make(context->api.vkCreateFence, context->api.vkDestroyFence,
+                                             fenceInfo, "vkCreateFence"));
+  LORAC_ASSIGN(context->once, context->allocateCommands());
+  LORAC_TRY(context->probeBufferMemory());
+  return context;
+}
+
+Context::~Context() {
+  if (device == VK_NULL_HANDLE)
+    return;
+  if (api.vkDeviceWaitIdle)
+    (void)api.vkDeviceWaitIdle(device); // a lost device has nothing left to wait for
+  fence.reset();
+  commandPool.reset();
+  if (api.vkDestroyDevice)
+    api.vkDestroyDevice(device, nullptr);
+}
+
+Status Context::check(VkResult result, const char *call) {
+  if (result >= 0)
+    return Status::ok();
+  LORAC_TRY(instance->validationStatus());
+  Status status = resultStatus(result, call);
+  if (status.code() == Code::DeviceLost)
+    lostStatus = status;
+  return status;
+}
+
+/// Vulkan promises the same memory types for all buffers of one usage, so one small buffer tells them.
+Status Context::probeBufferMemory() {
+  VkBufferCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.size = 256;
+  info.usage = BufferUsage;
+  info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
+  LORAC_ASSIGN(Handle<VkBuffer> buffer,
+               make(api.vkCreateBuffer, api.vkDestroyBuffer, info, "vkCreateBuffer"));
+  VkMemoryRequirements requirements;
+  api.vkGetBufferMemoryRequirements(device, buffer.get(), &requirements);
+  caps.bufferMemoryTypes = requirements.memoryTypeBits;
+  return Status::ok();
+}
+
+Result<VkCommandBuffer> Context::allocateCommands() {
+  VkCommandBufferAllocateInfo info = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO};
+  info.commandPool = commandPool.get();
+  info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+  info.commandBufferCount = 1;
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+  LORAC_TRY(check(api.vkAllocateCommandBuffers(device, &info, &commands), "vkAllocateCommandBuffers"));
+  return commands;
+}
+
+Result<VkCommandBuffer> Context::beginOnce() {
+  VkCommandBufferBeginInfo info = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+  info.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
+  LORAC_TRY(check(api.vkBeginCommandBuffer(once, &info), "vkBeginCommandBuffer"));
+  return once;
+}
+
+Status Context::endOnce(VkCommandBuffer commands) {
+  LORAC_TRY(check(api.vkEndCommandBuffer(commands), "vkEndCommandBuffer"));
+  return submitAndWait(commands);
+}
+
+Status Context::submitAndWait(VkCommandBuffer commands) {
+  LORAC_TRY(lostStatus);
+  VkFence raised = fence.get();
+  LORAC_TRY(check(api.vkResetFences(device, 1, &raised), "vkResetFences"));
+  VkSubmitInfo info = {VK_STRUCTURE_TYPE_SUBMIT_INFO};
+  info.commandBufferCount = 1;
+  info.pCommandBuffers = &commands;
+  LORAC_TRY(check(api.vkQueueSubmit(queue, 1, &info, raised), "vkQueueSubmit"));
+  Status waited = check(api.vkWaitForFences(device, 1, &raised, VK_TRUE, UINT64_MAX), "vkWaitForFences");
+  // After a failed wait nobody knows what the device still writes: nothing of it may be used again.
+  if (!waited.isOk() && lostStatus.isOk())
+    lostStatus = Status(Code::DeviceLost) << waited.message();
+  return waited;
+}
+
+} // namespace lorac::vulkan

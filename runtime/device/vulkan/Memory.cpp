@@ -1,0 +1,152 @@
+//===- Memory.cpp - spaces in device memory ---------------------------------===//
+#include "runtime/device/vulkan/Memory.h"
+
+#include "support/Checked.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace lorac::vulkan {
+namespace {
+
+/// A whole number of the largest elements, so that a fill or a view never ends in the middle of one.
+constexpr uint64_t SizeAlignment = 16;
+/// Some drivers count a fill in 32 bits.
+constexpr uint64_t FillBytes = 1ull << 30;
+
+Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBufferUsageFlags usage,
+                            DeviceCounters &counters) {
+  const DeviceApi &api = context.api;
+  Allocation result;
+  result.offset = plan.offset;
+  result.size = plan.size;
+  result.coherent = plan.coherent;
+  VkBufferCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.size = roundUp(plan.size, SizeAlignment);
+  info.usage = usage;
+  info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
+  LORAC_ASSIGN(result.buffer, context.make(api.vkCreateBuffer, api.vkDestroyBuffer, info, "vkCreateBuffer"));
+  VkMemoryRequirements requirements;
+  api.vkGetBufferMemoryRequirements(context.device, result.buffer.get(), &requirements);
+  if (!(requirements.memoryTypeBits >> plan.memoryType & 1))
+    return Status(Code::Internal) << "vulkan: a buffer does not go into memory type " << plan.memoryType
+                                  << "; report it with this message";
+  VkMemoryAllocateInfo memoryInfo = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+  memoryInfo.allocationSize = requirements.size;
+  memoryInfo.memoryTypeIndex = plan.memoryType;
+  LORAC_ASSIGN(result.memory,
+               context.make(api.vkAllocateMemory, api.vkFreeMemory, memoryInfo, "vkAllocateMemory"));
+  ++counters.allocations;
+  counters.allocatedBytes += requirements.size;
+  LORAC_TRY(context.check(api.vkBindBufferMemory(context.device, result.buffer.get(), result.memory.get(), 0),
+                          "vkBindBufferMemory"));
+  if (plan.mapped) {
+    void *address = nullptr;
+    LORAC_TRY(context.check(
+        api.vkMapMemory(context.device, result.memory.get(), 0, VK_WHOLE_SIZE, 0, &address), "vkMapMemory"));
+    result.mapped = static_cast<uint8_t *>(address);
+  }
+  return result;
+}
+
+VkMappedMemoryRange wholeRange(const Allocation &allocation) {
+  VkMappedMemoryRange range = {VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE};
+  range.memory = allocation.memory.get();
+  range.size = VK_WHOLE_SIZE;
+  return range;
+}
+
+Status flushAllocation(Context &context, const Allocation &allocation) {
+  if (allocation.coherent)
+    return Status::ok();
+  VkMappedMemoryRange range = wholeRange(allocation);
+  return context.check(context.api.vkFlushMappedMemoryRanges(context.device, 1, &range),
+                       "vkFlushMappedMemoryRanges");
+}
+
+} // namespace
+
+void recordZeros(const DeviceApi &api, VkCommandBuffer commands, VkBuffer buffer, uint64_t offset,
+                 uint64_t size) {
+  for (uint64_t done = 0; done < size; done += FillBytes)
+    api.vkCmdFillBuffer(commands, buffer, offset + done, std::min(FillBytes, size - done), 0);
+}
+
+Result<Memory> Memory::create(Context &context, const DevicePlan &plan, DeviceCounters &counters) {
+  Memory memory;
+  for (size_t space = 0; space < SpaceCount; ++space) {
+    for (const AllocationPlan &entry : plan.spaces[space]) {
+      LORAC_ASSIGN(Allocation allocation, allocate(context, entry, BufferUsage, counters));
+      memory.spaces[space].push_back(std::move(allocation));
+    }
+  }
+  if (plan.stagingNeeded) {
+    AllocationPlan entry = {0, plan.stagingBytes, plan.stagingMemoryType, true, plan.stagingCoherent};
+    LORAC_ASSIGN(memory.staging, allocate(context, entry, BufferUsage, counters));
+  }
+  for (fbs::Space space : {fbs::Space::Step, fbs::Space::Out}) {
+    for (const Allocation &allocation : memory.allocations(space))
+      std::memset(allocation.mapped, 0, allocation.size);
+    LORAC_TRY(memory.flush(context, space));
+  }
+  LORAC_ASSIGN(VkCommandBuffer commands, context.beginOnce());
+  for (fbs::Space space : {fbs::Space::Arena, fbs::Space::Cache})
+    for (const Allocation &allocation : memory.allocations(space))
+      recordZeros(context.api, commands, allocation.buffer.get(), 0, roundUp(allocation.size, SizeAlignment));
+  LORAC_TRY(context.endOnce(commands));
+  return memory;
+}
+
+std::optional<Location> Memory::find(fbs::Space space, uint64_t offset, uint64_t size) const {
+  const std::vector<Allocation> &all = spaces[size_t(space)];
+  auto after =
+      std::upper_bound(all.begin(), all.end(), offset, [](uint64_t value, const Allocation &allocation) {
+        return value < allocation.offset;
+      });
+  if (after == all.begin())
+    return std::nullopt;
+  const Allocation &allocation = *std::prev(after);
+  uint64_t inside = offset - allocation.offset;
+  if (!rangeInside(inside, size, allocation.size))
+    return std::nullopt;
+  return Location{&allocation, inside};
+}
+
+Status Memory::write(Context &context, const Location &to, std::span<const uint8_t> bytes) {
+  if (bytes.empty())
+    return Status::ok();
+  if (to.allocation->mapped) {
+    std::memcpy(to.allocation->mapped + to.offset, bytes.data(), bytes.size());
+    return flushAllocation(context, *to.allocation);
+  }
+  for (uint64_t done = 0; done < bytes.size();) {
+    uint64_t piece = std::min<uint64_t>(bytes.size() - done, staging->size);
+    std::memcpy(staging->mapped, bytes.data() + done, piece);
+    LORAC_TRY(flushAllocation(context, *staging));
+    LORAC_ASSIGN(VkCommandBuffer commands, context.beginOnce());
+    VkBufferCopy region = {0, to.offset + done, piece};
+    context.api.vkCmdCopyBuffer(commands, staging->buffer.get(), to.allocation->buffer.get(), 1, &region);
+    LORAC_TRY(context.endOnce(commands));
+    done += piece;
+  }
+  return Status::ok();
+}
+
+Status Memory::flush(Context &context, fbs::Space space) const {
+  for (const Allocation &allocation : allocations(space))
+    LORAC_TRY(flushAllocation(context, allocation));
+  return Status::ok();
+}
+
+Status Memory::invalidate(Context &context, fbs::Space space) const {
+  for (const Allocation &allocation : allocations(space)) {
+    if (allocation.coherent)
+      continue;
+    VkMappedMemoryRange range = wholeRange(allocation);
+    LORAC_TRY(context.check(context.api.vkInvalidateMappedMemoryRanges(context.device, 1, &range),
+                            "vkInvalidateMappedMemoryRanges"));
+  }
+  return Status::ok();
+}
+
+} // namespace lorac::vulkan

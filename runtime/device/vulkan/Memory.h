@@ -1,0 +1,58 @@
+//===- Memory.h - spaces in device memory -----------------------*- C++ -*-===//
+#ifndef LORAC_RUNTIME_DEVICE_VULKAN_MEMORY_H
+#define LORAC_RUNTIME_DEVICE_VULKAN_MEMORY_H
+
+#include "runtime/device/vulkan/Context.h"
+#include "runtime/device/vulkan/Plan.h"
+
+#include <optional>
+#include <span>
+
+namespace lorac::vulkan {
+
+/// One VkBuffer in memory of its own.
+struct Allocation {
+  uint64_t offset = 0; ///< in its space
+  uint64_t size = 0;
+  bool coherent = true;
+  uint8_t *mapped = nullptr;     ///< for as long as the allocation lives, or none
+  Handle<VkDeviceMemory> memory; // declared before the buffer, so that it goes after it
+  Handle<VkBuffer> buffer;
+};
+
+/// Where a range of a space lies.
+struct Location {
+  const Allocation *allocation = nullptr;
+  uint64_t offset = 0; ///< in the allocation's buffer
+};
+
+/// All memory of an open model.
+class Memory {
+public:
+  /// Allocates what the plan says; arena, cache and mapped buffers for steps and outputs are zero afterwards.
+  static Result<Memory> create(Context &context, const DevicePlan &plan, DeviceCounters &counters);
+
+  /// Nothing where no allocation holds the whole range.
+  std::optional<Location> find(fbs::Space space, uint64_t offset, uint64_t size) const;
+  const std::vector<Allocation> &allocations(fbs::Space space) const { return spaces[size_t(space)]; }
+
+  /// Copies bytes into a space: straight into mapped memory, else through the staging buffer, a piece at a
+  /// time.
+  Status write(Context &context, const Location &to, std::span<const uint8_t> bytes);
+  /// Makes host writes of a mapped space visible to the device, or the device's to the host. No-ops for
+  /// coherent memory.
+  Status flush(Context &context, fbs::Space space) const;
+  Status invalidate(Context &context, fbs::Space space) const;
+
+private:
+  std::array<std::vector<Allocation>, SpaceCount> spaces;
+  std::optional<Allocation> staging;
+};
+
+/// Records zeros over a range whose size is a multiple of 4, in pieces that drivers take.
+void recordZeros(const DeviceApi &api, VkCommandBuffer commands, VkBuffer buffer, uint64_t offset,
+                 uint64_t size);
+
+} // namespace lorac::vulkan
+
+#endif // LORAC_RUNTIME_DEVICE_VULKAN_MEMORY_H

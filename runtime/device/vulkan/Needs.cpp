@@ -1,0 +1,111 @@
+//===- Needs.cpp - what a model file asks of a device -----------------------===//
+#include "runtime/device/vulkan/Plan.h"
+#include "runtime/files/Catalog.h"
+#include "runtime/files/Expression.h"
+#include "runtime/files/ModelFile.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <tuple>
+
+namespace lorac::vulkan {
+namespace {
+
+struct LoadValue {
+  const char *name;
+  uint64_t value;
+};
+std::array<LoadValue, 5> loadValues(const LoadSymbols &load) {
+  return {{{"pages", load.pages},
+           {"max_pages", load.maxPages},
+           {"max_items", load.maxItems},
+           {"max_entries", load.maxEntries},
+           {"pool_bytes", load.poolBytes}}};
+}
+
+class NeedsReader {
+public:
+  NeedsReader(const ModelFile &model, const LoadSymbols &load)
+      : model(model), load(load), root(model.metadata()) {}
+
+  Result<ModelNeeds> read() {
+    needs.path = model.path();
+    LORAC_TRY(model.checkSizes(symbolValues(model, load, {})));
+    for (const fbs::Kernel *kernel : *root.kernels())
+      LORAC_TRY(addKernel(*kernel));
+    for (const fbs::Program *program : *root.programs())
+      addProgram(*program);
+    return std::move(needs);
+  }
+
+private:
+  Status addKernel(const fbs::Kernel &kernel) {
+    KernelNeeds entry;
+    entry.name = kernel.name()->str();
+    for (const fbs::Binding *binding : *kernel.bindings())
+      entry.bindings.push_back({binding->role()->str(), binding->access() == fbs::Access::Read,
+                                uint32_t(elementBytes(binding->element())), 0});
+    entry.pushBytes = kernel.push() ? kernel.push()->size() * 4 : 0;
+    for (const fbs::Variant *variant : *kernel.variants()) {
+      std::span<const uint8_t> code =
+          model.segment(variant->segment()).subspan(variant->offset(), variant->size());
+      std::vector<uint32_t> words(code.size() / 4);
+      std::memcpy(words.data(), code.data(), words.size() * 4);
+      auto shader = readShader(words);
+      if (!shader)
+        return Status(Code::CorruptFile)
+               << model.path() << ": kernel '" << entry.name << "', variant '" << variant->name()->str()
+               << "': " << shader.status().message() << "; compile the model again";
+      entry.variants.push_back({variant->name()->str(), variant->features(), variant->texel(),
+                                variant->lanes(), std::move(*shader)});
+    }
+    needs.kernels.push_back(std::move(entry));
+    return Status::ok();
+  }
+
+  /// Every expression here has a value: checkSizes passed, and grids were verified at the symbols' maxima.
+  void addProgram(const fbs::Program &program) {
+    std::vector<uint64_t> values = symbolValues(model, load, {program.rows_max(), program.rows_max(), 1});
+    auto value = [&](const fbs::Expr &expr) { return evaluate(expr, values).value_or(0); };
+    for (const fbs::Buffer *buffer : *program.buffers()) {
+      uint64_t offset = value(*buffer->offset()), size = value(*buffer->size());
+      if (size != 0 && seen.insert({buffer->space(), offset, size}).second)
+        needs.spaces[size_t(buffer->space())].push_back({offset, size, buffer->name()->str()});
+    }
+    for (const fbs::Command *command : *program.commands()) {
+      if (command->kind() != fbs::CommandKind::Dispatch)
+        continue;
+      KernelNeeds &kernel = needs.kernels[command->kernel()];
+      for (uint32_t i = 0; i < command->views()->size(); ++i)
+        kernel.bindings[i].bytes =
+            std::max(kernel.bindings[i].bytes, value(*command->views()->Get(i)->size()));
+      for (uint32_t axis = 0; axis < 3; ++axis)
+        kernel.grid[axis] = std::max(kernel.grid[axis], value(*command->grid()->Get(axis)));
+    }
+  }
+
+  const ModelFile &model;
+  const LoadSymbols &load;
+  const fbs::Model &root;
+  ModelNeeds needs;
+  std::set<std::tuple<fbs::Space, uint64_t, uint64_t>> seen;
+};
+
+} // namespace
+
+std::vector<uint64_t> symbolValues(const ModelFile &model, const LoadSymbols &load, const StepSymbols &step) {
+  std::vector<uint64_t> values(model.metadata().symbols()->size(), 0);
+  for (const LoadValue &value : loadValues(load))
+    values[model.symbolIndex(value.name)] = value.value;
+  values[model.symbolIndex("rows")] = step.rows;
+  values[model.symbolIndex("out_rows")] = step.outRows;
+  values[model.symbolIndex("items")] = step.items;
+  return values;
+}
+
+Result<ModelNeeds> modelNeeds(const ModelFile &model, const LoadSymbols &symbols) {
+  return NeedsReader(model, symbols).read();
+}
+
+} // namespace lorac::vulkan

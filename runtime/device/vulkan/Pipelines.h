@@ -1,0 +1,44 @@
+//===- Pipelines.h - kernels as compute pipelines ---------------*- C++ -*-===//
+#ifndef LORAC_RUNTIME_DEVICE_VULKAN_PIPELINES_H
+#define LORAC_RUNTIME_DEVICE_VULKAN_PIPELINES_H
+
+#include "runtime/device/vulkan/Context.h"
+#include "runtime/device/vulkan/Plan.h"
+
+#include <map>
+#include <optional>
+#include <vector>
+
+namespace lorac::vulkan {
+
+/// A kernel ready to be dispatched. Binding i of set 0 is the kernel's binding i.
+struct Pipeline {
+  Handle<VkPipeline> handle;
+  VkPipelineLayout layout = VK_NULL_HANDLE;
+  VkDescriptorSetLayout setLayout = VK_NULL_HANDLE;
+  std::vector<VkDescriptorType> types;
+};
+
+/// Makes each kernel's pipeline at its first use; programs share them, and kernels of one shape share their
+/// layouts.
+class Pipelines {
+public:
+  /// `model` must outlive this; `variants` as DevicePlan has them.
+  static Result<Pipelines> create(Context &context, const ModelFile &model, std::vector<uint32_t> variants);
+  Result<const Pipeline *> get(Context &context, uint32_t kernel, DeviceCounters &counters);
+
+private:
+  Result<VkDescriptorSetLayout> setLayout(Context &context, const std::vector<VkDescriptorType> &types);
+  Result<VkPipelineLayout> pipelineLayout(Context &context, VkDescriptorSetLayout set, uint32_t pushBytes);
+
+  const ModelFile *model = nullptr;
+  std::vector<uint32_t> variants;
+  Handle<VkPipelineCache> cache;
+  std::map<std::vector<VkDescriptorType>, Handle<VkDescriptorSetLayout>> setLayouts;
+  std::map<std::pair<VkDescriptorSetLayout, uint32_t>, Handle<VkPipelineLayout>> layouts;
+  std::vector<std::optional<Pipeline>> pipelines;
+};
+
+} // namespace lorac::vulkan
+
+#endif // LORAC_RUNTIME_DEVICE_VULKAN_PIPELINES_H

@@ -1,0 +1,287 @@
+//===- Program.cpp - a program bound to device memory -----------------------===//
+#include "runtime/device/vulkan/Program.h"
+
+#include "runtime/files/Expression.h"
+#include "runtime/files/ModelFile.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+
+namespace lorac::vulkan {
+namespace {
+
+VkFormat texelFormat(fbs::Element element) {
+  switch (element) {
+  case fbs::Element::U32:
+    return VK_FORMAT_R32_UINT;
+  case fbs::Element::U32x4:
+    return VK_FORMAT_R32G32B32A32_UINT;
+  case fbs::Element::F32:
+    return VK_FORMAT_R32_SFLOAT;
+  case fbs::Element::F32x4:
+    break;
+  }
+  return VK_FORMAT_R32G32B32A32_SFLOAT;
+}
+
+constexpr VkPipelineStageFlags DeviceStages =
+    VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+constexpr VkAccessFlags DeviceWrites = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+constexpr VkAccessFlags DeviceAccess = DeviceWrites | VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT;
+
+void recordBarrier(const DeviceApi &api, VkCommandBuffer commands, VkPipelineStageFlags fromStages,
+                   VkAccessFlags from, VkPipelineStageFlags toStages, VkAccessFlags to) {
+  VkMemoryBarrier barrier = {VK_STRUCTURE_TYPE_MEMORY_BARRIER};
+  barrier.srcAccessMask = from;
+  barrier.dstAccessMask = to;
+  api.vkCmdPipelineBarrier(commands, fromStages, toStages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+}
+
+} // namespace
+
+Result<VkBufferView> BufferViews::get(Context &context, VkBuffer buffer, uint64_t offset, uint64_t size,
+                                      VkFormat format) {
+  std::tuple key(buffer, offset, size, format);
+  if (auto found = views.find(key); found != views.end())
+    return found->second.get();
+  VkBufferViewCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO};
+  info.buffer = buffer;
+  info.format = format;
+  info.offset = offset;
+  info.range = size;
+  LORAC_ASSIGN(Handle<VkBufferView> view,
+               context.make(context.api.vkCreateBufferView, context.api.vkDestroyBufferView, info,
+                            "vkCreateBufferView"));
+  return views.emplace(key, std::move(view)).first->second.get();
+}
+
+/// Symbols were checked against the file when it was opened, so what is missing here is only memory that the
+/// session did not ask for (a pool of 0 bytes, 0 items).
+Result<std::pair<Location, uint64_t>> Program::resolve(const Resources &resources,
+                                                       const fbs::View &view) const {
+  const fbs::Buffer &buffer = *program->buffers()->Get(view.buffer());
+  auto start = evaluate(*buffer.offset(), resources.symbols),
+       offset = evaluate(*view.offset(), resources.symbols), size = evaluate(*view.size(), resources.symbols);
+  std::optional<Location> location;
+  if (start && offset && size && *size > 0)
+    location = resources.memory.find(buffer.space(), *start + *offset, *size);
+  if (!location)
+    return Status(Code::InvalidArgument)
+           << resources.model.path() << ": program '" << name << "' needs buffer '" << buffer.name()->str()
+           << "', which this session has no memory for; open it with adapters and more than 0 pages";
+  return std::pair(*location, *size);
+}
+
+Result<Program> Program::create(const Resources &resources, size_t index) {
+  Program result;
+  result.program = resources.model.metadata().programs()->Get(uint32_t(index));
+  result.name = result.program->name()->str();
+  std::vector<SetKey> keys; // a dispatch's, in order
+  for (const fbs::Command *command : *result.program->commands()) {
+    Step step;
+    step.command = command;
+    std::vector<Location> locations;
+    std::vector<uint64_t> sizes;
+    for (size_t i = 0; command->views() && i < command->views()->size(); ++i) {
+      LORAC_ASSIGN(auto bound, result.resolve(resources, *command->views()->Get(uint32_t(i))));
+      locations.push_back(bound.first);
+      sizes.push_back(bound.second);
+    }
+    switch (command->kind()) {
+    case fbs::CommandKind::Dispatch: {
+      LORAC_ASSIGN(step.pipeline,
+                   resources.pipelines.get(resources.context, command->kernel(), resources.counters));
+      SetKey key = {step.pipeline->setLayout, {}};
+      for (size_t i = 0; i < locations.size(); ++i)
+        key.second.emplace_back(locations[i].allocation->buffer.get(), locations[i].offset, sizes[i]);
+      keys.push_back(std::move(key));
+      break;
+    }
+    case fbs::CommandKind::Fill:
+      step.to = locations[0];
+      step.size = sizes[0];
+      break;
+    case fbs::CommandKind::Copy:
+      step.from = locations[0];
+      step.to = locations[1];
+      step.size = sizes[0];
+      break;
+    case fbs::CommandKind::Barrier:
+      break;
+    }
+    result.steps.push_back(step);
+  }
+  LORAC_TRY(result.makeSets(resources, keys));
+  LORAC_ASSIGN(result.commands, resources.context.allocateCommands());
+  return result;
+}
+
+/// One descriptor set for each different (layout, views, formats); layers that share all of them share the
+/// set.
+Status Program::makeSets(const Resources &resources, const std::vector<SetKey> &keys) {
+  if (keys.empty())
+    return Status::ok();
+  Context &context = resources.context;
+  const DeviceApi &api = context.api;
+
+  // The formats are part of what a set holds: two kernels of one layout may read a buffer as different
+  // elements.
+  std::map<std::pair<SetKey, std::vector<VkFormat>>, std::vector<Step *>> users;
+  std::array<uint32_t, 2> descriptors = {0, 0};
+  size_t nextKey = 0;
+  for (Step &step : steps) {
+    if (step.command->kind() != fbs::CommandKind::Dispatch)
+      continue;
+    std::vector<VkFormat> formats;
+    const auto &bindings = *resources.model.metadata().kernels()->Get(step.command->kernel())->bindings();
+    for (size_t i = 0; i < step.pipeline->types.size(); ++i)
+      formats.push_back(step.pipeline->types[i] == VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
+                            ? texelFormat(bindings[uint32_t(i)]->element())
+                            : VK_FORMAT_UNDEFINED);
+    std::vector<Step *> &list = users[{keys[nextKey++], formats}];
+    list.push_back(&step);
+    if (list.size() == 1)
+      for (VkFormat format : formats)
+        ++descriptors[format != VK_FORMAT_UNDEFINED];
+  }
+
+  std::vector<VkDescriptorPoolSize> poolSizes;
+  if (descriptors[0] > 0)
+    poolSizes.push_back({VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, descriptors[0]});
+  if (descriptors[1] > 0)
+    poolSizes.push_back({VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, descriptors[1]});
+  VkDescriptorPoolCreateInfo poolInfo = {VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO};
+  poolInfo.maxSets = uint32_t(users.size());
+  poolInfo.poolSizeCount = uint32_t(poolSizes.size());
+  poolInfo.pPoolSizes = poolSizes.data();
+  LORAC_ASSIGN(pool, context.make(api.vkCreateDescriptorPool, api.vkDestroyDescriptorPool, poolInfo,
+                                  "vkCreateDescriptorPool"));
+
+  for (const auto &[content, list] : users) {
+    const auto &[key, formats] = content;
+    VkDescriptorSetAllocateInfo setInfo = {VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
+    setInfo.descriptorPool = pool.get();
+    setInfo.descriptorSetCount = 1;
+    setInfo.pSetLayouts = &key.first;
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    LORAC_TRY(context.check(api.vkAllocateDescriptorSets(context.device, &setInfo, &set),
+                            "vkAllocateDescriptorSets"));
+    // Deques keep their elements where they are, and the writes point at them.
+    std::deque<VkDescriptorBufferInfo> buffers;
+    std::deque<VkBufferView> texels;
+    std::vector<VkWriteDescriptorSet> writes;
+    for (size_t i = 0; i < key.second.size(); ++i) {
+      auto [buffer, offset, size] = key.second[i];
+      VkWriteDescriptorSet write = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET};
+      write.dstSet = set;
+      write.dstBinding = uint32_t(i);
+      write.descriptorCount = 1;
+      if (formats[i] == VK_FORMAT_UNDEFINED) {
+        write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+        write.pBufferInfo = &buffers.emplace_back(VkDescriptorBufferInfo{buffer, offset, size});
+      } else {
+        write.descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+        LORAC_ASSIGN(VkBufferView view, resources.views.get(context, buffer, offset, size, formats[i]));
+        write.pTexelBufferView = &texels.emplace_back(view);
+      }
+      writes.push_back(write);
+    }
+    api.vkUpdateDescriptorSets(context.device, uint32_t(writes.size()), writes.data(), 0, nullptr);
+    for (Step *step : list)
+      step->set = set;
+  }
+  return Status::ok();
+}
+
+Result<Program::Launch> Program::launch(const DeviceCaps &caps, const ModelFile &model, const Step &step,
+                                        std::span<const uint64_t> symbols) const {
+  const fbs::Command &command = *step.command;
+  auto fail = [&](Code code) {
+    return Status(code) << model.path() << ": program '" << name << "', kernel '"
+                        << model.metadata().kernels()->Get(command.kernel())->name()->str() << "': ";
+  };
+  Launch result;
+  for (uint32_t axis = 0; axis < 3; ++axis) {
+    auto groups = evaluate(*command.grid()->Get(axis), symbols);
+    if (!groups)
+      return fail(Code::Internal) << "its grid has no value in this step; report it with this message";
+    if (*groups > caps.maxWorkGroupCount[axis])
+      return fail(Code::Exhausted) << *groups << " groups along axis " << axis << ", " << caps.name
+                                   << " runs " << caps.maxWorkGroupCount[axis]
+                                   << "; use fewer rows or adapters in a step";
+    result.grid[axis] = uint32_t(*groups);
+  }
+  for (uint32_t i = 0; command.push() && i < command.push()->size(); ++i) {
+    auto value = evaluate(*command.push()->Get(i), symbols);
+    if (!value || *value > UINT32_MAX)
+      return fail(Code::Internal) << "push constant " << i
+                                  << " has no 32-bit value in this step; report it with this message";
+    result.push.push_back(uint32_t(*value));
+  }
+  return result;
+}
+
+void Program::recordDispatch(const DeviceApi &api, const Step &step, const Launch &launch) {
+  if (launch.grid[0] == 0 || launch.grid[1] == 0 || launch.grid[2] == 0)
+    return;
+  api.vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, step.pipeline->handle.get());
+  api.vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, step.pipeline->layout, 0, 1,
+                              &step.set, 0, nullptr);
+  if (!launch.push.empty())
+    api.vkCmdPushConstants(commands, step.pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                           uint32_t(launch.push.size() * 4), launch.push.data());
+  api.vkCmdDispatch(commands, launch.grid[0], launch.grid[1], launch.grid[2]);
+  ++recordedTally.dispatches[step.command->kernel()];
+}
+
+Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model,
+                                        std::span<const uint64_t> symbols) {
+  if (std::equal(recordedSymbols.begin(), recordedSymbols.end(), symbols.begin(), symbols.end()))
+    return commands;
+  // All that can be refused comes first: a recording that was begun is always ended.
+  std::vector<Launch> launches;
+  for (const Step &step : steps) {
+    launches.emplace_back();
+    if (step.command->kind() == fbs::CommandKind::Dispatch) {
+      LORAC_ASSIGN(launches.back(), launch(context.caps, model, step, symbols));
+    }
+  }
+
+  const DeviceApi &api = context.api;
+  recordedSymbols.clear();
+  recordedTally = {0, std::vector<uint64_t>(model.metadata().kernels()->size(), 0)};
+  VkCommandBufferBeginInfo info = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+  LORAC_TRY(context.check(api.vkBeginCommandBuffer(commands, &info), "vkBeginCommandBuffer"));
+  // What the host wrote for this step and what earlier submissions left (uploads, the cache, the arena).
+  recordBarrier(api, commands, DeviceStages | VK_PIPELINE_STAGE_HOST_BIT,
+                DeviceWrites | VK_ACCESS_HOST_WRITE_BIT, DeviceStages, DeviceAccess);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step &step = steps[i];
+    switch (step.command->kind()) {
+    case fbs::CommandKind::Dispatch:
+      recordDispatch(api, step, launches[i]);
+      break;
+    case fbs::CommandKind::Barrier:
+      recordBarrier(api, commands, DeviceStages, DeviceWrites, DeviceStages, DeviceAccess);
+      ++recordedTally.barriers;
+      break;
+    case fbs::CommandKind::Fill:
+      recordZeros(api, commands, step.to.allocation->buffer.get(), step.to.offset, step.size);
+      break;
+    case fbs::CommandKind::Copy: {
+      VkBufferCopy region = {step.from.offset, step.to.offset, step.size};
+      api.vkCmdCopyBuffer(commands, step.from.allocation->buffer.get(), step.to.allocation->buffer.get(), 1,
+                          &region);
+      break;
+    }
+    }
+  }
+  recordBarrier(api, commands, DeviceStages, DeviceWrites, VK_PIPELINE_STAGE_HOST_BIT,
+                VK_ACCESS_HOST_READ_BIT);
+  LORAC_TRY(context.check(api.vkEndCommandBuffer(commands), "vkEndCommandBuffer"));
+  recordedSymbols.assign(symbols.begin(), symbols.end());
+  return commands;
+}
+
+} // namespace lorac::vulkan

@@ -1,0 +1,87 @@
+//===- Program.h - a program bound to device memory -------------*- C++ -*-===//
+#ifndef LORAC_RUNTIME_DEVICE_VULKAN_PROGRAM_H
+#define LORAC_RUNTIME_DEVICE_VULKAN_PROGRAM_H
+
+#include "runtime/device/vulkan/Memory.h"
+#include "runtime/device/vulkan/Pipelines.h"
+
+#include <array>
+#include <map>
+#include <span>
+#include <tuple>
+#include <vector>
+
+namespace lorac::vulkan {
+
+/// Texel views by buffer, range and format; the programs of a model share them.
+class BufferViews {
+public:
+  Result<VkBufferView> get(Context &context, VkBuffer buffer, uint64_t offset, uint64_t size,
+                           VkFormat format);
+
+private:
+  std::map<std::tuple<VkBuffer, uint64_t, uint64_t, VkFormat>, Handle<VkBufferView>> views;
+};
+
+/// What one replay does, for the counters.
+struct Tally {
+  uint64_t barriers = 0;
+  std::vector<uint64_t> dispatches; ///< by kernel of the file
+};
+
+/// A program whose buffers, views and pipelines are bound; only grids and push constants are left to a step.
+class Program {
+public:
+  /// What the programs of one open model share. `symbols`: the file's symbols; load symbols have their
+  /// values.
+  struct Resources {
+    Context &context;
+    const ModelFile &model;
+    const Memory &memory;
+    Pipelines &pipelines;
+    BufferViews &views;
+    std::span<const uint64_t> symbols;
+    DeviceCounters &counters;
+  };
+  static Result<Program> create(const Resources &resources, size_t index);
+
+  /// A command buffer that replays the program with these symbols; recorded anew only when they differ from
+  /// the last.
+  Result<VkCommandBuffer> record(Context &context, const ModelFile &model, std::span<const uint64_t> symbols);
+  /// Of the commands recorded last.
+  const Tally &tally() const { return recordedTally; }
+
+private:
+  struct Step {
+    const fbs::Command *command = nullptr;
+    const Pipeline *pipeline = nullptr;
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    Location from, to; ///< Fill: to; Copy: both
+    uint64_t size = 0;
+  };
+  /// A dispatch's views as a key: its layout, then buffer, offset and size of each.
+  using SetKey = std::pair<VkDescriptorSetLayout, std::vector<std::tuple<VkBuffer, uint64_t, uint64_t>>>;
+
+  Result<std::pair<Location, uint64_t>> resolve(const Resources &resources, const fbs::View &view) const;
+  Status makeSets(const Resources &resources, const std::vector<SetKey> &keys);
+  /// What a step's symbols decide of a dispatch.
+  struct Launch {
+    std::array<uint32_t, 3> grid = {0, 0, 0}; ///< with a zero in it: skipped
+    std::vector<uint32_t> push;
+  };
+  Result<Launch> launch(const DeviceCaps &caps, const ModelFile &model, const Step &step,
+                        std::span<const uint64_t> symbols) const;
+  void recordDispatch(const DeviceApi &api, const Step &step, const Launch &launch);
+
+  std::string name;
+  const fbs::Program *program = nullptr;
+  std::vector<Step> steps;
+  Handle<VkDescriptorPool> pool;
+  VkCommandBuffer commands = VK_NULL_HANDLE; // its pool is the context's
+  std::vector<uint64_t> recordedSymbols;     // empty: nothing is recorded
+  Tally recordedTally;
+};
+
+} // namespace lorac::vulkan
+
+#endif // LORAC_RUNTIME_DEVICE_VULKAN_PROGRAM_H

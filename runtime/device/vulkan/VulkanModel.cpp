@@ -1,0 +1,258 @@
+//===- VulkanModel.cpp - a model open on a Vulkan device --------------------===//
+#include "runtime/device/vulkan/VulkanModel.h"
+
+#include "runtime/device/vulkan/Memory.h"
+#include "runtime/device/vulkan/Pipelines.h"
+#include "runtime/device/vulkan/Program.h"
+#include "runtime/files/Catalog.h"
+#include "runtime/files/Expression.h"
+#include "runtime/files/ModelFile.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
+namespace lorac::vulkan {
+namespace {
+
+class VulkanModel final : public DeviceModel {
+public:
+  static Result<std::unique_ptr<DeviceModel>> open(std::unique_ptr<Context> context, int index,
+                                                   const ModelFile &model, const LoadSymbols &symbols,
+                                                   const DevicePlan &plan);
+
+  ~VulkanModel() override { (void)context->api.vkDeviceWaitIdle(context->device); } // before its buffers go
+  Status writePool(uint64_t offset, std::span<const uint8_t> bytes) override;
+  std::span<uint8_t> stepBuffer(size_t program, size_t buffer) override;
+  Status run(size_t program, const StepSymbols &symbols, uint64_t stepBytes) override;
+  std::span<const float> outBuffer(size_t program, size_t buffer) override;
+  DeviceCounters counters() const override { return counts; }
+  std::string description() const override {
+    return "vulkan:" + std::to_string(index) + " " + context->caps.name + ", " + context->caps.driver;
+  }
+
+private:
+  VulkanModel(std::unique_ptr<Context> context, int index, const ModelFile &model, const LoadSymbols &symbols)
+      : context(std::move(context)), index(index), model(model), load(symbols) {}
+
+  Status uploadWeights();
+  Status checkStep(const fbs::Program &program, const StepSymbols &symbols) const;
+  Status replay(size_t program, const StepSymbols &symbols);
+  void count(const Tally &tally);
+  /// The mapped bytes of a Step or Out buffer; empty where it is none or has none.
+  std::span<uint8_t> mappedBuffer(size_t program, size_t buffer, fbs::Space space) const;
+
+  std::unique_ptr<Context> context; // declared first: all below holds objects of its device
+  const int index;
+  const ModelFile &model;
+  const LoadSymbols load;
+  DeviceCounters counts;
+  std::vector<size_t> catalogIndex; ///< by kernel of the file, into counts.dispatchesByKernel
+  Memory memory;
+  Pipelines pipelines;
+  BufferViews views;
+  std::vector<std::optional<Program>> programs;
+};
+
+Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> context, int index,
+                                                       const ModelFile &model, const LoadSymbols &symbols,
+                                                       const DevicePlan &plan) {
+  std::unique_ptr<VulkanModel> opened(new VulkanModel(std::move(context), index, model, symbols));
+  Context &device = *opened->context;
+  std::span<const CatalogKernel> catalog = kernelCatalog();
+  for (const CatalogKernel &kernel : catalog)
+    opened->counts.dispatchesByKernel.emplace_back(kernel.name, 0);
+  for (const fbs::Kernel *kernel : *model.metadata().kernels())
+    opened->catalogIndex.push_back(
+        size_t(findCatalogKernel(kernel->catalog()->string_view()) - catalog.data()));
+  opened->programs.resize(model.metadata().programs()->size());
+  LORAC_ASSIGN(opened->memory, Memory::create(device, plan, opened->counts));
+  LORAC_ASSIGN(opened->pipelines, Pipelines::create(device, model, plan.variants));
+  LORAC_TRY(opened->uploadWeights());
+  LORAC_TRY(device.instance->validationStatus());
+  return std::unique_ptr<DeviceModel>(std::move(opened));
+}
+
+Status VulkanModel::uploadWeights() {
+  for (const Allocation &allocation : memory.allocations(fbs::Space::Weight)) {
+    Location to = {&allocation, 0};
+    Status status;
+    model.weightBytes(allocation.offset, allocation.size, [&](std::span<const uint8_t> piece) {
+      if (status.isOk())
+        status = memory.write(*context, to, piece);
+      to.offset += piece.size();
+    });
+    LORAC_TRY(status);
+    counts.weightBytesUploaded += allocation.size;
+    // The device has its copy: the file's pages need not stay.
+    model.releaseWeights();
+  }
+  return Status::ok();
+}
+
+Status VulkanModel::writePool(uint64_t offset, std::span<const uint8_t> bytes) {
+  LORAC_TRY(context->lost());
+  if (offset % 16 != 0 || bytes.size() % 16 != 0)
+    return Status(Code::InvalidArgument) << model.path() << ": " << bytes.size() << " bytes at " << offset
+                                         << " of the adapter pool; both must be multiples of 16";
+  if (bytes.empty())
+    return Status::ok();
+  std::optional<Location> to = memory.find(fbs::Space::Pool, offset, bytes.size());
+  if (!to)
+    return Status(Code::InvalidArgument) << model.path() << ": " << bytes.size() << " bytes at " << offset
+                                         << " do not lie in the adapter pool of " << load.poolBytes
+                                         << " bytes; open a session with more memory for adapters";
+  LORAC_TRY(memory.write(*context, *to, bytes));
+  counts.poolBytesUploaded += bytes.size();
+  return context->instance->validationStatus();
+}
+
+std::span<uint8_t> VulkanModel::mappedBuffer(size_t program, size_t buffer, fbs::Space space) const {
+  const auto &all = *model.metadata().programs();
+  if (program >= all.size() || buffer >= all[uint32_t(program)]->buffers()->size())
+    return {};
+  const fbs::Buffer &entry = *all[uint32_t(program)]->buffers()->Get(uint32_t(buffer));
+  std::vector<uint64_t> values = symbolValues(model, load, {});
+  uint64_t offset = evaluate(*entry.offset(), values).value_or(0),
+           size = evaluate(*entry.size(), values).value_or(0);
+  if (entry.space() != space || size == 0)
+    return {};
+  std::optional<Location> location = memory.find(space, offset, size);
+  if (!location)
+    return {};
+  return {location->allocation->mapped + location->offset, size};
+}
+
+std::span<uint8_t> VulkanModel::stepBuffer(size_t program, size_t buffer) {
+  return mappedBuffer(program, buffer, fbs::Space::Step);
+}
+
+std::span<const float> VulkanModel::outBuffer(size_t program, size_t buffer) {
+  std::span<const uint8_t> bytes = mappedBuffer(program, buffer, fbs::Space::Out);
+  return {reinterpret_cast<const float *>(bytes.data()), bytes.size() / sizeof(float)};
+}
+
+Status VulkanModel::checkStep(const fbs::Program &program, const StepSymbols &symbols) const {
+  auto fail = [&] {
+    return Status(Code::InvalidArgument) << model.path() << ": program '" << program.name()->str() << "' ";
+  };
+  auto maximum = [&](const char *name) {
+    return model.metadata().symbols()->Get(uint32_t(model.symbolIndex(name)))->maximum();
+  };
+  if (symbols.rows < program.rows_min() || symbols.rows > program.rows_max())
+    return fail() << "serves " << program.rows_min() << " to " << program.rows_max() << " rows, not "
+                  << symbols.rows;
+  uint64_t outRows = std::min<uint64_t>(program.rows_max(), maximum("out_rows"));
+  if (symbols.outRows > outRows)
+    return fail() << "gives logits of at most " << outRows << " rows, not " << symbols.outRows;
+  if (symbols.items > load.maxItems)
+    return fail() << "is asked for " << symbols.items << " items, this session has room for "
+                  << load.maxItems;
+  return Status::ok();
+}
+
+Status VulkanModel::run(size_t program, const StepSymbols &symbols, uint64_t stepBytes) {
+  LORAC_TRY(context->lost());
+  const auto &all = *model.metadata().programs();
+  if (program >= all.size())
+    return Status(Code::InvalidArgument)
+           << model.path() << ": has " << all.size() << " programs, there is no number " << program;
+  LORAC_TRY(checkStep(*all[uint32_t(program)], symbols));
+  Status status = replay(program, symbols);
+  // What the layer says explains a failure better than the failure itself.
+  LORAC_TRY(context->instance->validationStatus());
+  LORAC_TRY(status);
+  ++counts.steps;
+  counts.stepBytesUploaded += stepBytes;
+  count(programs[program]->tally());
+  return Status::ok();
+}
+
+Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
+  std::vector<uint64_t> values = symbolValues(model, load, symbols);
+  if (!programs[program]) {
+    LORAC_ASSIGN(programs[program],
+                 Program::create({*context, model, memory, pipelines, views, values, counts}, program));
+    LORAC_TRY(context->instance->validationStatus());
+  }
+  LORAC_ASSIGN(VkCommandBuffer commands, programs[program]->record(*context, model, values));
+  LORAC_TRY(context->instance->validationStatus());
+  LORAC_TRY(memory.flush(*context, fbs::Space::Step));
+  LORAC_TRY(context->submitAndWait(commands));
+  return memory.invalidate(*context, fbs::Space::Out);
+}
+
+void VulkanModel::count(const Tally &tally) {
+  std::span<const CatalogKernel> catalog = kernelCatalog();
+  counts.barriers += tally.barriers;
+  for (size_t kernel = 0; kernel < tally.dispatches.size(); ++kernel) {
+    uint64_t dispatches = tally.dispatches[kernel];
+    counts.dispatches += dispatches;
+    counts.dispatchesByKernel[catalogIndex[kernel]].second += dispatches;
+    if (catalog[catalogIndex[kernel]].adapter)
+      counts.adapterDispatches += dispatches;
+  }
+}
+
+/// One device: plan, then act.
+Result<std::unique_ptr<DeviceModel>> openOn(std::shared_ptr<Instance> instance,
+                                            const PhysicalDevice &physical, int index, const ModelFile &model,
+                                            const LoadSymbols &symbols, const ModelNeeds &needs,
+                                            const Options &options) {
+  LORAC_ASSIGN(std::unique_ptr<Context> context,
+               Context::create(std::move(instance), physical, options.adjustApi));
+  LORAC_ASSIGN(DevicePlan plan, planDevice(context->caps, needs, options.limits));
+  return VulkanModel::open(std::move(context), index, model, symbols, plan);
+}
+
+} // namespace
+
+Result<std::vector<size_t>> candidates(const DeviceSpec &spec, const std::vector<DeviceCaps> &devices) {
+  if (devices.empty())
+    return Status(Code::DeviceUnavailable) << "vulkan: no device with Vulkan 1.1 and a compute queue; "
+                                              "install a driver, for instance Debian's mesa-vulkan-drivers";
+  if (spec.index >= 0 && size_t(spec.index) >= devices.size())
+    return Status(Code::DeviceUnavailable) << "vulkan:" << spec.index << ": there are " << devices.size()
+                                           << " Vulkan devices, numbered from 0; see: lorac devices";
+  if (spec.index >= 0)
+    return std::vector<size_t>{size_t(spec.index)};
+  std::vector<size_t> order(devices.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return devices[a].deviceClass < devices[b].deviceClass; });
+  return order;
+}
+
+Result<std::unique_ptr<DeviceModel>> openModel(std::shared_ptr<Instance> instance, const DeviceSpec &spec,
+                                               const ModelFile &model, const LoadSymbols &symbols,
+                                               const Options &options) {
+  LORAC_ASSIGN(std::vector<PhysicalDevice> devices, instance->devices());
+  LORAC_ASSIGN(ModelNeeds needs, modelNeeds(model, symbols));
+  std::vector<DeviceCaps> caps;
+  for (PhysicalDevice &device : devices) {
+    device.caps.denied = spec.denied;
+    if (options.adjustCaps)
+      options.adjustCaps(device.caps);
+    caps.push_back(device.caps);
+  }
+  LORAC_ASSIGN(std::vector<size_t> order, candidates(spec, caps));
+  Status first;
+  for (size_t index : order) {
+    auto opened = openOn(instance, devices[index], int(index), model, symbols, needs, options);
+    if (opened)
+      return opened;
+    Status status = opened.status();
+    // Another device may do what this one cannot; the most preferred one's reason is told.
+    bool another = status.code() == Code::DeviceUnavailable || status.code() == Code::Incompatible ||
+                   status.code() == Code::OutOfMemory;
+    if (!another)
+      return status;
+    if (first.isOk())
+      first = status;
+    else
+      first.addNote(status.message());
+  }
+  return first;
+}
+
+} // namespace lorac::vulkan
