@@ -43,6 +43,8 @@ Batch::Batch(std::shared_ptr<Engine> engine, uint32_t maxActive)
     eosIds.insert(uint32_t(tokenizer->eos_id()));
 }
 
+Batch::~Batch() = default;
+
 uint64_t Batch::submit(GenerationRequest request) {
   auto entry = std::make_unique<Active>(std::move(request));
   entry->result.promptTokens = entry->request.tokens.size();

@@ -64,6 +64,7 @@ class Batch {
 public:
   /// At most `maxActive` requests share a step (0: as many as a step has rows).
   explicit Batch(std::shared_ptr<Engine> engine, uint32_t maxActive = 0);
+  ~Batch();
 
   /// Queues a request; every outcome, an error too, arrives through onDone from step(). Returns its number,
   /// counted from 0.
