@@ -1,0 +1,187 @@
+// KernelCompiler.cpp - a kernel body under the GLSL prelude, through shaderc and SPIRV-Tools.
+#include "compiler/kernels/KernelCompiler.h"
+
+#include "compiler/kernels/Catalog.h"
+#include "compiler/kernels/Epilogue.h"
+#include "compiler/kernels/KernelSources.h"
+
+#include <shaderc/shaderc.hpp>
+#include <spirv-tools/libspirv.hpp>
+#include <spirv-tools/optimizer.hpp>
+
+namespace lorac {
+namespace {
+
+constexpr uint64_t featureBit(unsigned bit) { return uint64_t(1) << bit; }
+enum Feature : uint64_t {
+#define FEATURE(NAME, BIT, MEANING) NAME = featureBit(BIT),
+#include "schemas/Features.def"
+#undef FEATURE
+};
+
+/// A way to compile every kernel.
+struct Form {
+  const char *name;
+  uint64_t features;
+  bool texel;
+  bool subgroup;
+};
+constexpr Form Forms[] = {
+    {"texel", Feature::texel | Feature::subgroup, true, true},
+    {"storage", Feature::subgroup | Feature::storage, false, true},
+    {"plain", Feature::storage, false, false},
+};
+
+std::string_view sourceOf(std::string_view name) {
+  for (size_t i = 0; i < KernelSourceCount; ++i)
+    if (KernelSources[i].name == name)
+      return KernelSources[i].text;
+  return {};
+}
+
+int64_t valueOf(const KernelRequest &request, const char *constant) {
+  auto found = request.constants.find(constant);
+  return found == request.constants.end() ? 0 : found->second;
+}
+
+Status refuse(const KernelRequest &request) {
+  return Status(Code::InvalidArgument) << "kernel " << request.catalog << ": ";
+}
+
+/// Constants against the catalog's ranges, then what the bodies ask for beyond them.
+Status checkConstants(const KernelRequest &request) {
+  std::span<const catalog::Constant> constants = catalog::constants(request.catalog);
+  for (const catalog::Constant &constant : constants) {
+    auto found = request.constants.find(std::string(constant.name));
+    if (found == request.constants.end())
+      return refuse(request) << "constant " << constant.name << " is missing, expected " << constant.minimum
+                             << " to " << constant.maximum;
+    if (found->second < constant.minimum || found->second > constant.maximum)
+      return refuse(request) << "constant " << constant.name << " is " << found->second << ", expected "
+                             << constant.minimum << " to " << constant.maximum;
+  }
+  for (const auto &[name, value] : request.constants) {
+    bool known = false;
+    for (const catalog::Constant &constant : constants)
+      known = known || constant.name == name;
+    if (!known)
+      return refuse(request) << "constant " << name << " is not in the catalog";
+  }
+  if (valueOf(request, "HEAD") % 2 != 0)
+    return refuse(request) << "constant HEAD is " << valueOf(request, "HEAD") << ", expected an even number";
+  if (request.catalog == "linear" && valueOf(request, "GATHERED") != 0 && valueOf(request, "ADAPTERS") == 0)
+    return refuse(request) << "constant GATHERED is 1 without ADAPTERS, expected 0";
+  if (valueOf(request, "ADAPTERS") != 0 && 32 % (valueOf(request, "TILES") * VulkanLanes) != 0)
+    return refuse(request) << "constant TILES is " << valueOf(request, "TILES")
+                           << ", expected 1, 2 or 4 with ADAPTERS: a group must lie in one segment";
+  return {};
+}
+
+/// Text of the EPILOGUE define; empty for a kernel without one.
+Result<std::string> epilogueText(const KernelRequest &request) {
+  if (!catalog::hasEpilogue(request.catalog)) {
+    if (!request.epilogue.empty())
+      return refuse(request) << "takes no epilogue";
+    return std::string();
+  }
+  EpilogueInputs inputs;
+  if (request.catalog == "map") {
+    inputs.operand0 = true;
+  } else {
+    inputs.segments = unsigned(valueOf(request, "COMBINE"));
+    inputs.operand0 = valueOf(request, "HAS_OPERAND0") != 0;
+  }
+  inputs.operand1 = valueOf(request, "HAS_OPERAND1") != 0;
+  if (request.epilogue.empty() && inputs.segments == 1)
+    return std::string("(s0)");
+  Result<std::string> text = epilogueExpression(request.epilogue, inputs);
+  if (!text)
+    return refuse(request) << text.status().message();
+  return text;
+}
+
+std::string sourceText(const KernelRequest &request, const std::string &epilogue, const Form &form) {
+  std::string text = "#version 450\n";
+  auto define = [&text](std::string_view name, int64_t value) {
+    text += "#define ";
+    text += name;
+    text += " " + std::to_string(value) + "\n";
+  };
+  define("LANES", VulkanLanes);
+  define("SUBGROUP", form.subgroup);
+  define("TEXEL", form.texel);
+  for (const auto &[name, value] : request.constants)
+    define(name, value);
+  if (!epilogue.empty())
+    text += "#define EPILOGUE(s0, s1, o0, o1) " + epilogue + "\n";
+  text += sourceOf("prelude/glsl.h");
+  if (!epilogue.empty())
+    text += sourceOf("prelude/math.h");
+  text += "#line 1\n"; // messages then name the body's lines
+  text += sourceOf(request.catalog + ".kernel");
+  return text;
+}
+
+/// The first line alone: a Status is one line.
+std::string firstLine(const std::string &text) { return text.substr(0, text.find('\n')); }
+
+Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const std::string &epilogue,
+                                          const Form &form) {
+  auto fail = [&](const char *stage, const std::string &text) {
+    return Status(Code::Internal) << "kernel " << request.catalog << ", variant " << form.name << ": "
+                                  << stage << ": " << firstLine(text) << "; report it";
+  };
+  shaderc::CompileOptions options;
+  options.SetSourceLanguage(shaderc_source_language_glsl);
+  options.SetTargetEnvironment(shaderc_target_env_vulkan, shaderc_env_version_vulkan_1_1);
+  options.SetTargetSpirv(shaderc_spirv_version_1_3);
+  options.SetOptimizationLevel(shaderc_optimization_level_zero); // the passes below do it
+  options.SetWarningsAsErrors();
+  shaderc::Compiler compiler;
+  std::string name = request.catalog + ".kernel";
+  shaderc::SpvCompilationResult compiled = compiler.CompileGlslToSpv(
+      sourceText(request, epilogue, form), shaderc_compute_shader, name.c_str(), options);
+  if (compiled.GetCompilationStatus() != shaderc_compilation_status_success)
+    return fail("GLSL", compiled.GetErrorMessage());
+  std::vector<uint32_t> code(compiled.cbegin(), compiled.cend());
+
+  std::string messages;
+  auto collect = [&messages](spv_message_level_t level, const char *, const spv_position_t &,
+                             const char *message) {
+    if (level <= SPV_MSG_ERROR && messages.empty())
+      messages = message;
+  };
+  spvtools::Optimizer optimizer(SPV_ENV_VULKAN_1_1);
+  optimizer.SetMessageConsumer(collect);
+  optimizer.RegisterPass(spvtools::CreateStripDebugInfoPass());
+  optimizer.RegisterPerformancePasses();
+  optimizer.RegisterPass(spvtools::CreateCompactIdsPass());
+  spvtools::OptimizerOptions optimizerOptions;
+  optimizerOptions.set_run_validator(false); // the result is what counts
+  std::vector<uint32_t> optimised;
+  if (!optimizer.Run(code.data(), code.size(), &optimised, optimizerOptions))
+    return fail("optimizer", messages);
+
+  spvtools::SpirvTools tools(SPV_ENV_VULKAN_1_1);
+  tools.SetMessageConsumer(collect);
+  if (!tools.Validate(optimised))
+    return fail("validator", messages);
+  return optimised;
+}
+
+} // namespace
+
+Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request) {
+  if (!catalog::find(request.catalog))
+    return Status(Code::NotFound) << "kernel " << request.catalog << " is not in the catalog";
+  LORAC_TRY(checkConstants(request));
+  LORAC_ASSIGN(std::string epilogue, epilogueText(request));
+  std::vector<CompiledVariant> variants;
+  for (const Form &form : Forms) {
+    LORAC_ASSIGN(std::vector<uint32_t> spirv, compileForm(request, epilogue, form));
+    variants.push_back({form.name, form.features, form.texel, VulkanLanes, std::move(spirv)});
+  }
+  return variants;
+}
+
+} // namespace lorac

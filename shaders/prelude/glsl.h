@@ -1,0 +1,158 @@
+// glsl.h - the prelude that makes a kernel body a GLSL compute shader (Vulkan 1.1, SPIR-V 1.3).
+// Set before it: LANES (workgroup size along x), SUBGROUP (0 or 1), TEXEL (0 or 1) and the body's constants.
+//   TEXEL = 1     read bindings are uniform texel buffers: a 16-byte fetch a lane is one vector load on CPU devices
+//   TEXEL = 0     read bindings are storage buffers; write bindings always are
+//   SUBGROUP = 1  needs at least 8 lanes a subgroup (or the whole group in one, if the group is smaller)
+//   SUBGROUP = 0  uses nothing but shared memory and barriers
+// The words mean the same in host.h. No 8-, 16- or 64-bit types, so no capability beyond the core's.
+// clang-format off
+#extension GL_EXT_control_flow_attributes : require
+#if SUBGROUP
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_ballot : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#endif
+
+#if SUBGROUP && LANES < 8
+#error "a group of fewer than 8 lanes has no blocks of 8 f32x4: SUBGROUP must be 0"
+#endif
+
+layout(local_size_x = LANES) in;
+
+// ---- types and values
+#define u32 uint
+#define f32 float
+#define u32x4 uvec4
+#define f32x4 vec4
+#define MAKE_U32X4(A, B, C, D) uvec4(A, B, C, D)
+#define MAKE_F32X4(A, B, C, D) vec4(A, B, C, D)
+#define AS_F32(BITS) uintBitsToFloat(BITS)
+#define AS_U32(VALUE) floatBitsToUint(VALUE)
+// Two words of packed halves as four floats; exact.
+#define UNPACK_HALVES(LOW, HIGH) vec4(unpackHalf2x16(LOW), unpackHalf2x16(HIGH))
+#define PACK_HALVES(LOW, HIGH) packHalf2x16(vec2(LOW, HIGH))
+// One or the other; the one not taken has no influence, NaN included.
+#define SELECT(CONDITION, A, B) ((CONDITION) ? (A) : (B))
+// A result that no compiler may contract into a fused multiply-add: it has the same bits in every program.
+#define EXACT precise
+#define FUNCTION
+#define UNROLL [[unroll]]
+#define SHARED shared
+
+// ---- the group
+#define KERNEL(NAME) void main()
+#define LANE gl_LocalInvocationID.x
+#define GROUP_X gl_WorkGroupID.x
+#define GROUP_Y gl_WorkGroupID.y
+#define GROUPS_X gl_NumWorkGroups.x
+#define BARRIER() barrier()
+
+// ---- bindings and push constants
+#if TEXEL
+#define READ_U32(BINDING, NAME) layout(binding = BINDING) uniform usamplerBuffer NAME;
+#define READ_U32X4(BINDING, NAME) layout(binding = BINDING) uniform usamplerBuffer NAME;
+#define READ_F32(BINDING, NAME) layout(binding = BINDING) uniform samplerBuffer NAME;
+#define READ_F32X4(BINDING, NAME) layout(binding = BINDING) uniform samplerBuffer NAME;
+#define LOAD_U32(NAME, INDEX) texelFetch(NAME, int(INDEX)).x
+#define LOAD_U32X4(NAME, INDEX) texelFetch(NAME, int(INDEX))
+#define LOAD_F32(NAME, INDEX) texelFetch(NAME, int(INDEX)).x
+#define LOAD_F32X4(NAME, INDEX) texelFetch(NAME, int(INDEX))
+#else
+#define READ_BUFFER(BINDING, TYPE, NAME)                                                                     \
+  layout(std430, binding = BINDING) readonly buffer NAME##Block { TYPE NAME[]; };
+#define READ_U32(BINDING, NAME) READ_BUFFER(BINDING, uint, NAME)
+#define READ_U32X4(BINDING, NAME) READ_BUFFER(BINDING, uvec4, NAME)
+#define READ_F32(BINDING, NAME) READ_BUFFER(BINDING, float, NAME)
+#define READ_F32X4(BINDING, NAME) READ_BUFFER(BINDING, vec4, NAME)
+#define LOAD_U32(NAME, INDEX) NAME[INDEX]
+#define LOAD_U32X4(NAME, INDEX) NAME[INDEX]
+#define LOAD_F32(NAME, INDEX) NAME[INDEX]
+#define LOAD_F32X4(NAME, INDEX) NAME[INDEX]
+#endif
+#define WRITE_BUFFER(BINDING, TYPE, NAME)                                                                    \
+  layout(std430, binding = BINDING) writeonly buffer NAME##Block { TYPE NAME[]; };
+#define WRITE_U32(BINDING, NAME) WRITE_BUFFER(BINDING, uint, NAME)
+#define WRITE_F32(BINDING, NAME) WRITE_BUFFER(BINDING, float, NAME)
+#define WRITE_F32X4(BINDING, NAME) WRITE_BUFFER(BINDING, vec4, NAME)
+#define STORE(NAME, INDEX, VALUE) NAME[INDEX] = VALUE
+#define PUSH_BEGIN layout(push_constant) uniform PushBlock {
+#define PUSH(NAME) uint NAME;
+#define PUSH_END } push;
+
+// ---- x by blocks: 32 values are eight f32x4. Lane i fetches number i once (BLOCK_FETCH); number V, a literal, is
+// then handed to all lanes (BLOCK_VALUE). A load at one address in all lanes would be gathered lane by lane.
+#if SUBGROUP
+#define BLOCK_FETCH(NAME, BASE) LOAD_F32X4(NAME, (BASE) + (gl_SubgroupInvocationID & 7u))
+#define BLOCK_VALUE(OWN, NAME, BASE, V) subgroupBroadcast(OWN, V)
+#else
+#define BLOCK_FETCH(NAME, BASE) vec4(0.0f)
+#define BLOCK_VALUE(OWN, NAME, BASE, V) LOAD_F32X4(NAME, (BASE) + (V))
+#endif
+// Lane V's value, V a literal; only where the whole group is one subgroup.
+#define GROUP_IS_SUBGROUP (SUBGROUP && LANES == 8)
+#if SUBGROUP
+#define BROADCAST(VALUE, V) subgroupBroadcast(VALUE, V)
+#endif
+
+// ---- sums and maxima over the group: all lanes call, all lanes get the result
+#if LANES == 1
+float groupSum(float value) { return value; }
+float groupMax(float value) { return value; }
+#elif GROUP_IS_SUBGROUP
+float groupSum(float value) { return subgroupAdd(value); }
+float groupMax(float value) { return subgroupMax(value); }
+#else
+shared float groupScratch[LANES];
+#if SUBGROUP
+float groupSum(float value) {
+  float part = subgroupAdd(value);
+  if (gl_NumSubgroups == 1u)
+    return part;
+  groupScratch[gl_SubgroupID] = part;
+  barrier();
+  float total = 0.0f;
+  for (uint i = 0u; i < gl_NumSubgroups; ++i)
+    total += groupScratch[i];
+  barrier();
+  return total;
+}
+float groupMax(float value) {
+  float part = subgroupMax(value);
+  if (gl_NumSubgroups == 1u)
+    return part;
+  groupScratch[gl_SubgroupID] = part;
+  barrier();
+  float total = groupScratch[0];
+  for (uint i = 1u; i < gl_NumSubgroups; ++i)
+    total = max(total, groupScratch[i]);
+  barrier();
+  return total;
+}
+#else
+float groupSum(float value) {
+  groupScratch[LANE] = value;
+  barrier();
+  for (uint step = LANES / 2u; step > 0u; step >>= 1) {
+    if (LANE < step)
+      groupScratch[LANE] = groupScratch[LANE] + groupScratch[LANE + step];
+    barrier();
+  }
+  float total = groupScratch[0];
+  barrier();
+  return total;
+}
+float groupMax(float value) {
+  groupScratch[LANE] = value;
+  barrier();
+  for (uint step = LANES / 2u; step > 0u; step >>= 1) {
+    if (LANE < step)
+      groupScratch[LANE] = max(groupScratch[LANE], groupScratch[LANE + step]);
+    barrier();
+  }
+  float total = groupScratch[0];
+  barrier();
+  return total;
+}
+#endif
+#endif
+

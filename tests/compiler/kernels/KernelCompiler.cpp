@@ -1,0 +1,204 @@
+// KernelCompiler.cpp - every catalog kernel compiles in all variants, validates, and binds what the catalog
+// says.
+#include "compiler/kernels/KernelCompiler.h"
+
+#include "compiler/kernels/Catalog.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <thread>
+
+using namespace lorac;
+using Op = fbs::EpilogueOp;
+
+namespace {
+
+fbs::EpilogueTerm term(Op op, uint16_t index = 0, float value = 0.0f) {
+  return fbs::EpilogueTerm(value, index, op);
+}
+
+KernelRequest linear(std::map<std::string, int64_t> changes = {},
+                     std::vector<fbs::EpilogueTerm> epilogue = {}) {
+  KernelRequest request{"linear",
+                        {{"ROWS", 1},
+                         {"TILES", 4},
+                         {"WEIGHT_F32", 0},
+                         {"TAIL", 0},
+                         {"COMBINE", 1},
+                         {"HAS_BIAS", 0},
+                         {"HAS_OPERAND0", 0},
+                         {"HAS_OPERAND1", 0},
+                         {"ADAPTERS", 0},
+                         {"GATHERED", 0}},
+                        std::move(epilogue)};
+  for (const auto &[name, value] : changes)
+    request.constants[name] = value;
+  return request;
+}
+const std::vector<fbs::EpilogueTerm> Residual = {term(Op::Segment), term(Op::Operand), term(Op::Add)};
+const std::vector<fbs::EpilogueTerm> Gated = {term(Op::Segment), term(Op::Const, 0, 1.0f),
+                                              term(Op::Segment), term(Op::Neg),
+                                              term(Op::Exp),     term(Op::Add),
+                                              term(Op::Div),     term(Op::Segment, 1),
+                                              term(Op::Mul)};
+
+/// Requests as a model would make them; each kernel of the catalog at least once.
+std::vector<KernelRequest> typicalRequests() {
+  std::vector<KernelRequest> requests = {
+      {"embed", {{"WEIGHT_F32", 0}}, {}},
+      {"embed", {{"WEIGHT_F32", 1}}, {}},
+      {"rms_norm", {}, {}},
+      {"shrink", {{"GATHERED", 0}}, {}},
+      {"shrink", {{"GATHERED", 1}}, {}},
+      {"gather", {}, {}},
+      linear(),
+      linear({{"ROWS", 8}, {"TILES", 2}, {"ADAPTERS", 1}, {"HAS_OPERAND0", 1}}, Residual),
+      linear({{"WEIGHT_F32", 1}, {"TAIL", 1}, {"HAS_BIAS", 1}}),
+      linear({{"TAIL", 1}, {"TILES", 2}, {"COMBINE", 2}, {"ADAPTERS", 1}, {"HAS_BIAS", 1}}, Gated),
+      linear({{"ADAPTERS", 1}, {"GATHERED", 1}}),
+      linear({{"TILES", 8}, {"HAS_OPERAND1", 1}},
+             {term(Op::Segment), term(Op::Operand, 1), term(Op::Erf), term(Op::Mul)}),
+      {"map", {{"HAS_OPERAND1", 0}}, {term(Op::Operand), term(Op::Tanh)}},
+      {"map", {{"HAS_OPERAND1", 1}}, {term(Op::Operand), term(Op::Operand, 1), term(Op::Max)}},
+  };
+  for (int64_t head : {18, 64, 128, 256})
+    for (int64_t wide : {0, 1}) {
+      requests.push_back({"rope", {{"HEAD", head}, {"ROTATE", 1 - wide}, {"CACHE_F32", wide}}, {}});
+      requests.push_back({"attend", {{"HEAD", head}, {"HEADS", 1 + 2 * wide}, {"CACHE_F32", wide}}, {}});
+    }
+  return requests;
+}
+
+/// Of a module: what Vulkan needs to know, read from the words (SPIR-V specification, 2.3 and 3.42).
+struct ModuleFacts {
+  std::set<uint32_t> bindings;
+  std::set<uint32_t> capabilities;
+  uint32_t version = 0;
+  uint32_t localSizeX = 0;
+};
+ModuleFacts factsOf(const std::vector<uint32_t> &words) {
+  ModuleFacts facts;
+  facts.version = words.at(1);
+  for (size_t i = 5; i < words.size(); i += words[i] >> 16) {
+    switch (words[i] & 0xffffu) {
+    case 17: // OpCapability
+      facts.capabilities.insert(words.at(i + 1));
+      break;
+    case 16: // OpExecutionMode; 17 = LocalSize
+      if (words.at(i + 2) == 17)
+        facts.localSizeX = words.at(i + 3);
+      break;
+    case 71: // OpDecorate; 33 = Binding
+      if (words.at(i + 2) == 33)
+        facts.bindings.insert(words.at(i + 3));
+      break;
+    }
+    if ((words[i] >> 16) == 0)
+      break;
+  }
+  return facts;
+}
+
+void expectRefused(const KernelRequest &request, Code code, const char *text) {
+  Result<std::vector<CompiledVariant>> result = compileVulkan(request);
+  ASSERT_FALSE(result.isOk());
+  EXPECT_EQ(result.status().code(), code);
+  EXPECT_NE(result.status().message().find(text), std::string::npos) << result.status().message();
+}
+
+TEST(KernelCompiler, CompilesTheCatalog) {
+  std::set<std::string> seen;
+  for (const KernelRequest &request : typicalRequests()) {
+    SCOPED_TRACE(request.catalog);
+    seen.insert(request.catalog);
+    Result<std::vector<CompiledVariant>> result = compileVulkan(request);
+    ASSERT_TRUE(result.isOk()) << result.status().message();
+    ASSERT_EQ(result->size(), 3u);
+    const char *names[] = {"texel", "storage", "plain"};
+    const uint64_t features[] = {3, 6, 4}; // schemas/Features.def: texel 1, subgroup 2, storage 4
+    for (size_t i = 0; i < 3; ++i) {
+      const CompiledVariant &variant = (*result)[i];
+      SCOPED_TRACE(variant.name);
+      EXPECT_EQ(variant.name, names[i]);
+      EXPECT_EQ(variant.features, features[i]);
+      EXPECT_EQ(variant.texel, i == 0);
+      EXPECT_EQ(variant.lanes, 8u);
+      ModuleFacts facts = factsOf(variant.spirv);
+      EXPECT_EQ(facts.version, 0x00010300u);
+      EXPECT_EQ(facts.localSizeX, 8u);
+      // Every binding of the catalog is used, under its number.
+      std::set<uint32_t> expected;
+      for (uint32_t number = 0; number < catalog::bindings(request.catalog, request.constants).size();
+           ++number)
+        expected.insert(number);
+      EXPECT_EQ(facts.bindings, expected);
+      // Shader, SampledBuffer and what subgroups need: GroupNonUniform, Arithmetic, Ballot.
+      std::set<uint32_t> allowed = {1};
+      if (variant.texel)
+        allowed.insert({34, 46});
+      if (i < 2)
+        allowed.insert({61, 63, 64});
+      for (uint32_t capability : facts.capabilities)
+        EXPECT_TRUE(allowed.contains(capability)) << "capability " << capability;
+    }
+  }
+  for (const catalog::Kernel &kernel : catalog::Kernels)
+    EXPECT_TRUE(seen.contains(std::string(kernel.name))) << kernel.name << " has no typical request";
+}
+
+TEST(KernelCompiler, SameRequestSameWordsInAnyThread) {
+  std::vector<KernelRequest> requests = {linear(),
+                                         {"shrink", {{"GATHERED", 0}}, {}},
+                                         {"rope", {{"HEAD", 64}, {"ROTATE", 1}, {"CACHE_F32", 0}}, {}}};
+  std::vector<std::vector<std::vector<uint32_t>>> words(6);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < words.size(); ++i)
+    threads.emplace_back([&, i] {
+      Result<std::vector<CompiledVariant>> result = compileVulkan(requests[i % requests.size()]);
+      if (result)
+        for (const CompiledVariant &variant : *result)
+          words[i].push_back(variant.spirv);
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    ASSERT_EQ(words[i].size(), 3u);
+    EXPECT_EQ(words[i], words[i + requests.size()]);
+  }
+}
+
+TEST(KernelCompiler, RejectsUnknownKernel) { expectRefused({"fold", {}, {}}, Code::NotFound, "kernel fold"); }
+TEST(KernelCompiler, RejectsMissingConstant) {
+  KernelRequest request = linear();
+  request.constants.erase("TILES");
+  expectRefused(request, Code::InvalidArgument, "constant TILES is missing, expected 1 to 8");
+}
+TEST(KernelCompiler, RejectsConstantOutOfRange) {
+  expectRefused(linear({{"ROWS", 9}}), Code::InvalidArgument, "constant ROWS is 9, expected 1 to 8");
+}
+TEST(KernelCompiler, RejectsUnknownConstant) {
+  expectRefused(linear({{"LANES", 8}}), Code::InvalidArgument, "constant LANES is not in the catalog");
+}
+TEST(KernelCompiler, RejectsGroupsAcrossSegments) {
+  expectRefused(linear({{"ADAPTERS", 1}, {"TILES", 3}}), Code::InvalidArgument, "constant TILES is 3");
+}
+TEST(KernelCompiler, RejectsGatheredWithoutAdapters) {
+  expectRefused(linear({{"GATHERED", 1}}), Code::InvalidArgument, "constant GATHERED is 1 without ADAPTERS");
+}
+TEST(KernelCompiler, RejectsOddHead) {
+  expectRefused({"rope", {{"HEAD", 17}, {"ROTATE", 1}, {"CACHE_F32", 0}}, {}}, Code::InvalidArgument,
+                "constant HEAD is 17");
+}
+TEST(KernelCompiler, RejectsEpilogueWhereThereIsNone) {
+  expectRefused({"gather", {}, Residual}, Code::InvalidArgument, "takes no epilogue");
+}
+TEST(KernelCompiler, RejectsMissingEpilogue) {
+  expectRefused(linear({{"COMBINE", 2}}), Code::InvalidArgument, "the epilogue is empty");
+  expectRefused({"map", {{"HAS_OPERAND1", 0}}, {}}, Code::InvalidArgument, "the epilogue is empty");
+}
+TEST(KernelCompiler, RejectsUnboundOperand) {
+  expectRefused(linear({}, Residual), Code::InvalidArgument, "operand 0 is not bound");
+}
+
+} // namespace
