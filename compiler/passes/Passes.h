@@ -3,6 +3,8 @@
 #ifndef LORAC_COMPILER_PASSES_PASSES_H
 #define LORAC_COMPILER_PASSES_PASSES_H
 
+#include "dialect/plan/Plan.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 

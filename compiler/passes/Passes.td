@@ -56,4 +56,35 @@ def QuantizePass : Pass<"lora-quantize", "::mlir::ModuleOp"> {
   ];
 }
 
+def SelectPass : Pass<"lora-select", "::mlir::ModuleOp"> {
+  let summary = "Choose kernels: a step over tensors becomes programs over buffers";
+  let description = [{
+    Writes a `plan.program` for one row, for few rows (2 to 8) and for many (to `max_rows`), each with adapters off and on, and the
+    kernels, weight buffers and sites that they share. Joined weights lie side by side, each segment from a multiple of 32
+    rows. With adapters off a program has no adapter buffer and no adapter dispatch; with them each group of linears with an open
+    site costs one shrink dispatch more. Every difference is a kernel constant: nothing branches at run time.
+  }];
+  let dependentDialects = ["::lorac::plan::PlanDialect"];
+  let statistics = [Statistic<"programs", "programs", "Programs written">];
+}
+
+def PlanMemoryPass : Pass<"lora-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "Give every buffer its offset";
+  let description = [{
+    Weights and step tables lie side by side in their spaces. In the arena buffers that are never alive together share
+    bytes; each program's peak is kept as `arena_peak`. Buffers whose size is a symbol's lie behind the rest.
+  }];
+  let dependentDialects = ["::lorac::plan::PlanDialect"];
+  let statistics = [Statistic<"planned", "planned-bytes", "Bytes of arena buffers before sharing">];
+}
+
+def BarriersPass : Pass<"lora-barriers", "::mlir::ModuleOp"> {
+  let summary = "Insert barriers from the views' access modes";
+  let description = [{
+    A dispatch waits where it reads bytes that were written since the last barrier, or writes bytes that were read or written.
+  }];
+  let dependentDialects = ["::lorac::plan::PlanDialect"];
+  let statistics = [Statistic<"inserted", "inserted", "Barriers inserted">];
+}
+
 #endif // LORAC_COMPILER_PASSES_TD

@@ -2,6 +2,7 @@
 // lorac-opt tests/compiler/passes/Fuse.mlir --lora-fuse
 #include "compiler/passes/Passes.h"
 #include "dialect/lora/Lora.h"
+#include "dialect/plan/Plan.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -10,7 +11,8 @@
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
-  registry.insert<mlir::arith::ArithDialect, mlir::math::MathDialect, lorac::lora::LoraDialect>();
+  registry.insert<mlir::arith::ArithDialect, mlir::math::MathDialect, lorac::lora::LoraDialect,
+                  lorac::plan::PlanDialect>();
   lorac::registerLoracPasses();
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();

@@ -1,0 +1,739 @@
+//===- Select.cpp - from a step over tensors to programs over buffers ------===//
+// One program for each class of rows, with adapters off and on: kernels, constants, grids
+// and push constants. What differs between classes is a constant here, never a branch at run time.
+#include "compiler/passes/Passes.h"
+#include "dialect/lora/Lora.h"
+#include "dialect/plan/Plan.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Matchers.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <bit>
+
+namespace lorac {
+
+#define GEN_PASS_DEF_SELECTPASS
+#include "compiler/passes/Passes.h.inc"
+
+namespace {
+
+using namespace mlir;
+using lora::rowWidth;
+using plan::Expr;
+using plan::ExprAttr;
+
+constexpr int64_t TileRows = 8; ///< weight rows of a tile
+constexpr int64_t SegmentRows =
+    32; ///< joined weights start at multiples, so that a workgroup lies in one segment
+constexpr int64_t BlockValues = 32; ///< values of x that a kernel takes at a time; row strides are multiples
+constexpr int64_t Lanes = 8;        ///< what TILES counts for; variants with more lanes take fewer tiles each
+constexpr int64_t PageTokens = 16;
+constexpr int64_t DefaultMaxRows = 64;
+constexpr uint64_t NoSegment = 0xffffffffu;
+constexpr size_t MaxSegments = 4;
+
+int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+/// A class of steps that one program serves, and how its linears block their work.
+struct RowClass {
+  std::string name;
+  int64_t rowsMin, rowsMax;
+  int64_t blockRows; ///< rows of x a workgroup
+  int64_t tiles;     ///< weight tiles a lane holds, over all combined segments
+};
+
+/// One row: the weight's bytes bound it, 4 tiles keep enough loads in flight. More rows: 8 rows by 2 tiles
+/// fill the registers.
+SmallVector<RowClass> rowClasses(int64_t maxRows) {
+  SmallVector<RowClass> classes{{"one", 1, 1, 1, 4}};
+  if (maxRows > 1)
+    classes.push_back({"few", 2, std::min<int64_t>(maxRows, 8), 8, 2});
+  if (maxRows > 8)
+    classes.push_back({"many", 9, maxRows, 8, 2});
+  return classes;
+}
+
+/// A joined weight: where each segment starts, in tiles.
+struct JoinedWeight {
+  SmallVector<int64_t> startTiles;
+  int64_t rows = 0; ///< of all segments with the gaps between, a multiple of 8
+};
+
+JoinedWeight joinRows(ArrayRef<int64_t> segmentRows) {
+  JoinedWeight joined;
+  for (int64_t rows : segmentRows) {
+    joined.rows = roundUp(joined.rows, SegmentRows);
+    joined.startTiles.push_back(joined.rows / TileRows);
+    joined.rows += roundUp(rows, TileRows);
+  }
+  return joined;
+}
+
+/// Translates a scalar region into postfix terms. Block arguments are segments, then operands.
+class EpilogueTranslation {
+public:
+  EpilogueTranslation(Block &block, size_t segments) : block(block), segments(segments) {}
+
+  FailureOr<ArrayAttr> translate() {
+    auto yield = cast<lora::YieldOp>(block.back());
+    if (failed(push(yield.getValues()[0])))
+      return failure();
+    return ArrayAttr::get(block.front().getContext(), terms);
+  }
+
+private:
+  void add(plan::TermOp op, Attribute value = {}) {
+    terms.push_back(plan::TermAttr::get(block.front().getContext(), op, value));
+  }
+
+  static std::optional<plan::TermOp> termOf(Operation *op) {
+    return llvm::TypeSwitch<Operation *, std::optional<plan::TermOp>>(op)
+        .Case<arith::AddFOp>([](auto) { return plan::TermOp::Add; })
+        .Case<arith::SubFOp>([](auto) { return plan::TermOp::Sub; })
+        .Case<arith::MulFOp>([](auto) { return plan::TermOp::Mul; })
+        .Case<arith::DivFOp>([](auto) { return plan::TermOp::Div; })
+        .Case<arith::NegFOp>([](auto) { return plan::TermOp::Neg; })
+        .Case<arith::MaximumFOp>([](auto) { return plan::TermOp::Max; })
+        .Case<arith::MinimumFOp>([](auto) { return plan::TermOp::Min; })
+        .Case<math::ExpOp>([](auto) { return plan::TermOp::Exp; })
+        .Case<math::SqrtOp>([](auto) { return plan::TermOp::Sqrt; })
+        .Case<math::TanhOp>([](auto) { return plan::TermOp::Tanh; })
+        .Case<math::ErfOp>([](auto) { return plan::TermOp::Erf; })
+        .Default([](Operation *) { return std::nullopt; });
+  }
+
+  /// Postfix order with a worklist: a value's op follows its operands. A value used twice is computed twice.
+  LogicalResult push(Value root) {
+    MLIRContext *context = block.front().getContext();
+    IntegerType i64 = IntegerType::get(context, 64);
+    SmallVector<std::pair<Value, bool>> work{{root, false}};
+    while (!work.empty()) {
+      auto [value, ready] = work.pop_back_val();
+      if (terms.size() > MaxTerms)
+        return block.getParentOp()->emitOpError() << "has an epilogue of more than " << MaxTerms << " terms";
+      if (auto argument = dyn_cast<BlockArgument>(value)) {
+        bool segment = argument.getArgNumber() < segments;
+        add(segment ? plan::TermOp::Segment : plan::TermOp::Operand,
+            IntegerAttr::get(i64, argument.getArgNumber() - (segment ? 0 : segments)));
+        continue;
+      }
+      Operation *op = value.getDefiningOp();
+      FloatAttr constant;
+      if (matchPattern(value, m_Constant(&constant))) {
+        add(plan::TermOp::Const, constant);
+        continue;
+      }
+      if (ready) {
+        add(*termOf(op));
+        continue;
+      }
+      if (!termOf(op))
+        return op->emitOpError("has no kernel form");
+      work.push_back({value, true});
+      for (Value operand : llvm::reverse(op->getOperands()))
+        work.push_back({operand, false});
+    }
+    return success();
+  }
+
+  static constexpr size_t MaxTerms = 64;
+  Block &block;
+  size_t segments;
+  SmallVector<Attribute> terms;
+};
+
+/// Where the rows of a value lie: a buffer of the program, the first column and the row stride, both in f32.
+struct Place {
+  FlatSymbolRefAttr buffer;
+  int64_t column = 0;
+  int64_t stride = 0;
+  bool gathered = false; ///< rows are those of out_rows
+};
+
+/// What the programs share: kernels, weight buffers and sites, each made once.
+class SharedParts {
+public:
+  SharedParts(ModuleOp module) : module(module), builder(OpBuilder::atBlockEnd(module.getBody())) {}
+
+  MLIRContext *context() { return module.getContext(); }
+
+  lora::WeightOp weight(FlatSymbolRefAttr name) {
+    return module.lookupSymbol<lora::WeightOp>(name.getAttr());
+  }
+
+  bool isF32(FlatSymbolRefAttr name) { return weight(name).getPacked().getCode() == lora::Code::F32; }
+
+  FlatSymbolRefAttr kernel(StringRef catalog, ArrayRef<std::pair<StringRef, int64_t>> constants,
+                           ArrayAttr epilogue = {}) {
+    SmallVector<NamedAttribute> named;
+    for (auto [name, value] : constants)
+      named.push_back(builder.getNamedAttr(name, builder.getI64IntegerAttr(value)));
+    DictionaryAttr dictionary = builder.getDictionaryAttr(named);
+    auto key = std::make_tuple(builder.getStringAttr(catalog), dictionary, epilogue);
+    for (auto &[known, symbol] : kernels)
+      if (known == key)
+        return symbol;
+    std::string name = catalog.str() + "_" + std::to_string(counts[catalog]++);
+    plan::KernelOp::create(builder, module.getLoc(), name, catalog, dictionary, epilogue);
+    FlatSymbolRefAttr symbol = FlatSymbolRefAttr::get(context(), name);
+    kernels.push_back({key, symbol});
+    return symbol;
+  }
+
+  /// The weight buffer that holds these tensors at these starts (bytes); made at its first use.
+  FlatSymbolRefAttr weights(ArrayRef<FlatSymbolRefAttr> holds, ArrayRef<int64_t> starts, int64_t size) {
+    ArrayAttr key = builder.getArrayAttr(SmallVector<Attribute>(holds.begin(), holds.end()));
+    auto [entry, inserted] = weightBuffers.insert({key, {}});
+    if (inserted) {
+      std::string name = "weights_" + std::to_string(weightBuffers.size() - 1);
+      plan::WeightsOp::create(builder, module.getLoc(), name, key, starts, size, IntegerAttr());
+      entry->second = {FlatSymbolRefAttr::get(context(), name), size};
+    }
+    return entry->second.first;
+  }
+  int64_t weightsSize(FlatSymbolRefAttr buffer) {
+    return module.lookupSymbol<plan::WeightsOp>(buffer.getAttr()).getSize();
+  }
+
+  FlatSymbolRefAttr vector(FlatSymbolRefAttr name) {
+    return weights({name}, {0}, weight(name).getTensorType().getNumElements() * 4);
+  }
+  FlatSymbolRefAttr matrix(FlatSymbolRefAttr name) {
+    RankedTensorType type = weight(name).getTensorType();
+    return weights({name}, {0}, roundUp(type.getDimSize(0), TileRows) * rowBytes(name));
+  }
+  /// Bytes of one row: K padded to whole 16-byte pieces.
+  int64_t rowBytes(FlatSymbolRefAttr name) {
+    int64_t k = weight(name).getTensorType().getDimSize(1);
+    return roundUp(k * (isF32(name) ? 4 : 2), 16);
+  }
+
+  /// Numbers every open site of the step in order.
+  LogicalResult declareSites(lora::StepOp step) {
+    for (lora::LinearOp linear : step.getBody().front().getOps<lora::LinearOp>())
+      for (lora::SegmentAttr segment : linear.getSegmentList()) {
+        if (!segment.getOpen())
+          continue;
+        if (!sites.insert({segment.getSite(), sites.size()}).second)
+          return linear.emitOpError()
+                 << "site '" << segment.getSite().getValue() << "' stands in the model twice";
+        RankedTensorType type = weight(segment.getWeight()).getTensorType();
+        plan::SiteOp::create(builder, module.getLoc(), segment.getSite(), type.getDimSize(1),
+                             type.getDimSize(0));
+      }
+    return success();
+  }
+  /// The number of a segment's site; a closed one has the null record's.
+  uint64_t siteNumber(lora::SegmentAttr segment) {
+    return segment.getOpen() ? sites.lookup(segment.getSite()) : sites.size();
+  }
+
+  ModuleOp module;
+  OpBuilder builder;
+
+private:
+  SmallVector<std::pair<std::tuple<StringAttr, DictionaryAttr, ArrayAttr>, FlatSymbolRefAttr>> kernels;
+  llvm::StringMap<int> counts;
+  llvm::MapVector<ArrayAttr, std::pair<FlatSymbolRefAttr, int64_t>> weightBuffers;
+  llvm::MapVector<StringAttr, uint64_t> sites;
+};
+
+/// Bytes of one page of one layer's cache.
+struct CacheShape {
+  int64_t layers = 0;
+  int64_t layerPageBytes = 0;
+  bool f32 = false;
+};
+
+/// Writes one program.
+class ProgramWriter {
+public:
+  ProgramWriter(SharedParts &shared, const RowClass &rowClass, bool adapters, const CacheShape &cache,
+                uint64_t vocab)
+      : shared(shared), rowClass(rowClass), adapters(adapters), cache(cache), vocab(vocab),
+        builder(shared.context()) {}
+
+  LogicalResult write(lora::StepOp step);
+
+private:
+  // Expressions.
+  Expr constant(uint64_t value) { return Expr::constant(shared.context(), value); }
+  Expr symbol(StringRef name) { return Expr::symbol(shared.context(), name); }
+  Expr rowsOf(const Place &place) { return symbol(place.gathered ? "out_rows" : "rows"); }
+
+  // Buffers.
+  FlatSymbolRefAttr addBuffer(const Twine &name, StringRef space, Expr size, StringRef input = {},
+                              FlatSymbolRefAttr angles = {}, std::optional<Expr> offset = {},
+                              int64_t rowStride = 0, int64_t width = 0);
+  /// A step table, declared once.
+  FlatSymbolRefAttr stepInput(StringRef input, Expr size, FlatSymbolRefAttr angles = {});
+  FlatSymbolRefAttr rowsInput() { return stepInput("rows", constant(rowClass.rowsMax * 16)); }
+  FlatSymbolRefAttr outInput() { return stepInput("out_rows", constant(rowClass.rowsMax * 16)); }
+  FlatSymbolRefAttr pagesInput() { return stepInput("pages", symbol("max_pages") * 4); }
+  FlatSymbolRefAttr poolBuffer();
+  FlatSymbolRefAttr cacheBuffer(int64_t layer);
+  Place arenaRows(int64_t width, bool gathered);
+
+  // Views and dispatches.
+  Attribute view(FlatSymbolRefAttr buffer, plan::Access access);
+  Attribute read(FlatSymbolRefAttr buffer) { return view(buffer, plan::Access::Read); }
+  Attribute write(FlatSymbolRefAttr buffer) { return view(buffer, plan::Access::Write); }
+  void dispatch(FlatSymbolRefAttr kernel, Expr x, Expr y, ArrayRef<Attribute> views,
+                ArrayRef<std::pair<StringRef, Expr>> push);
+
+  /// The place of a value that a kernel reads from column 0.
+  FailureOr<Place> wholeRows(Operation *user, Value value);
+
+  LogicalResult writeOp(lora::EmbedOp op);
+  LogicalResult writeOp(lora::RmsNormOp op);
+  LogicalResult writeOp(lora::LinearOp op);
+  LogicalResult writeOp(lora::MapOp op);
+  LogicalResult writeOp(lora::AttendOp op);
+  LogicalResult writeOp(lora::GatherRowsOp op);
+  LogicalResult writeLinear(lora::LinearOp op, ArrayRef<lora::SegmentAttr> segments, ArrayRef<Value> results);
+
+  SharedParts &shared;
+  const RowClass &rowClass;
+  bool adapters;
+  const CacheShape &cache;
+  uint64_t vocab;
+  OpBuilder builder;
+  plan::ProgramOp program;
+  Location loc = UnknownLoc::get(shared.context());
+  llvm::DenseMap<Value, Place> places;
+  llvm::DenseMap<Attribute, ExprAttr> sizes;
+  llvm::StringMap<FlatSymbolRefAttr> inputs;
+  Value logits;
+  int buffers = 0;
+};
+
+FlatSymbolRefAttr ProgramWriter::addBuffer(const Twine &name, StringRef space, Expr size, StringRef input,
+                                           FlatSymbolRefAttr angles, std::optional<Expr> offset,
+                                           int64_t rowStride, int64_t width) {
+  std::string text = name.str();
+  plan::BufferOp::create(builder, loc, text, space, size.get(), offset ? offset->get() : ExprAttr(),
+                         input.empty() ? StringAttr() : builder.getStringAttr(input), angles,
+                         rowStride ? builder.getI64IntegerAttr(rowStride) : IntegerAttr(),
+                         width ? builder.getI64IntegerAttr(width) : IntegerAttr());
+  FlatSymbolRefAttr symbol = FlatSymbolRefAttr::get(shared.context(), text);
+  sizes[symbol] = size.get();
+  return symbol;
+}
+
+FlatSymbolRefAttr ProgramWriter::stepInput(StringRef input, Expr size, FlatSymbolRefAttr angles) {
+  std::string name = angles ? (input + "." + angles.getValue()).str() : input.str();
+  FlatSymbolRefAttr &buffer = inputs[name];
+  if (!buffer)
+    buffer = addBuffer(name, "step", size, input, angles);
+  return buffer;
+}
+
+FlatSymbolRefAttr ProgramWriter::poolBuffer() {
+  FlatSymbolRefAttr &buffer = inputs["pool"];
+  if (!buffer)
+    buffer = addBuffer("pool", "pool", symbol("pool_bytes"), {}, {}, constant(0));
+  return buffer;
+}
+
+FlatSymbolRefAttr ProgramWriter::cacheBuffer(int64_t layer) {
+  FlatSymbolRefAttr &buffer = inputs["cache." + std::to_string(layer)];
+  if (!buffer)
+    buffer = addBuffer("cache." + Twine(layer), "cache", symbol("pages") * cache.layerPageBytes, {}, {},
+                       symbol("pages") * (layer * cache.layerPageBytes));
+  return buffer;
+}
+
+Place ProgramWriter::arenaRows(int64_t width, bool gathered) {
+  int64_t stride = roundUp(width, BlockValues);
+  return {addBuffer("rows." + Twine(buffers++), "arena", constant(rowClass.rowsMax * stride * 4)), 0, stride,
+          gathered};
+}
+
+Attribute ProgramWriter::view(FlatSymbolRefAttr buffer, plan::Access access) {
+  auto known = sizes.find(buffer);
+  ExprAttr size = known != sizes.end() ? known->second : constant(shared.weightsSize(buffer)).get();
+  return plan::ViewAttr::get(shared.context(), buffer, access, constant(0).get(), size);
+}
+
+void ProgramWriter::dispatch(FlatSymbolRefAttr kernel, Expr x, Expr y, ArrayRef<Attribute> views,
+                             ArrayRef<std::pair<StringRef, Expr>> push) {
+  SmallVector<NamedAttribute> named;
+  for (auto [name, value] : push)
+    named.push_back(builder.getNamedAttr(name, value.get()));
+  plan::DispatchOp::create(builder, loc, kernel, builder.getArrayAttr({x.get(), y.get(), constant(1).get()}),
+                           builder.getArrayAttr(views), builder.getDictionaryAttr(named));
+}
+
+FailureOr<Place> ProgramWriter::wholeRows(Operation *user, Value value) {
+  Place place = places.lookup(value);
+  assert(place.buffer && "read before it is written");
+  if (place.column != 0)
+    return user->emitOpError(
+        "reads one part of a joined linear's result; leave the linears apart (skip fuse)");
+  return place;
+}
+
+LogicalResult ProgramWriter::writeOp(lora::EmbedOp op) {
+  FlatSymbolRefAttr table = op.getTableAttr();
+  Place y = places[op.getResult()] = arenaRows(rowWidth(op.getResult().getType()), false);
+  FlatSymbolRefAttr kernel = shared.kernel("embed", {{"WEIGHT_F32", shared.isF32(table)}});
+  dispatch(kernel, constant(1), symbol("rows"),
+           {read(shared.matrix(table)), read(rowsInput()), write(y.buffer)},
+           {{"pieces", constant(shared.rowBytes(table) / 16)}, {"y_stride", constant(y.stride / 4)}});
+  return success();
+}
+
+LogicalResult ProgramWriter::writeOp(lora::RmsNormOp op) {
+  FailureOr<Place> x = wholeRows(op, op.getX());
+  if (failed(x))
+    return failure();
+  int64_t width = rowWidth(op.getX().getType());
+  Place y = places[op.getResult()] = arenaRows(width, x->gathered);
+  float epsilon = float(op.getEpsilon().convertToDouble());
+  dispatch(shared.kernel("rms_norm", {}), constant(1), rowsOf(y),
+           {read(x->buffer), read(shared.vector(op.getWeightAttr())), write(y.buffer)},
+           {{"features", constant(width)},
+            {"x_stride", constant(x->stride / 4)},
+            {"y_stride", constant(y.stride)},
+            {"epsilon_bits", constant(std::bit_cast<uint32_t>(epsilon))}});
+  return success();
+}
+
+LogicalResult ProgramWriter::writeOp(lora::LinearOp op) {
+  if (op.getAdapters())
+    return op.emitOpError() << "site '" << op.getSegmentList().front().getSite().getValue()
+                            << "' still has static adapters; run merge first";
+  SmallVector<lora::SegmentAttr> segments = op.getSegmentList();
+  bool sameType = llvm::all_of(segments, [&](lora::SegmentAttr segment) {
+    return shared.isF32(segment.getWeight()) == shared.isF32(segments.front().getWeight());
+  });
+  if (sameType)
+    return writeLinear(op, segments, SmallVector<Value>(op.getOutputs()));
+  if (op.hasEpilogue())
+    return op.emitOpError()
+           << "sites '" << segments.front().getSite().getValue() << "' and '"
+           << segments.back().getSite().getValue()
+           << "' share an epilogue but have different packed types; give them one type or skip fuse";
+  // A kernel reads one type: segments of several types are a dispatch each.
+  for (auto [segment, result] : llvm::zip(segments, op.getOutputs()))
+    if (failed(writeLinear(op, {segment}, {result})))
+      return failure();
+  return success();
+}
+
+LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::SegmentAttr> segments,
+                                         ArrayRef<Value> results) {
+  FailureOr<Place> x = wholeRows(op, op.getX());
+  if (failed(x))
+    return failure();
+  int64_t in = rowWidth(op.getX().getType());
+  int64_t combine = op.hasEpilogue() ? int64_t(segments.size()) : 1;
+  if (combine > 2)
+    return op.emitOpError() << "site '" << segments.front().getSite().getValue() << "' combines " << combine
+                            << " segments in its epilogue, kernels combine at most 2";
+  if (op.getExtras().size() > 2)
+    return op.emitOpError() << "site '" << segments.front().getSite().getValue() << "' has "
+                            << op.getExtras().size() << " point-wise operands, kernels take at most 2";
+
+  // The joined weight, and the joined bias beside it (zeros where a segment has none).
+  SmallVector<int64_t> rows, starts, biasStarts;
+  SmallVector<FlatSymbolRefAttr> weights, biases;
+  for (lora::SegmentAttr segment : segments) {
+    rows.push_back(shared.weight(segment.getWeight()).getTensorType().getDimSize(0));
+    weights.push_back(segment.getWeight());
+  }
+  JoinedWeight joined = joinRows(rows);
+  int64_t rowBytes = shared.rowBytes(weights.front());
+  for (auto [segment, start] : llvm::zip(segments, joined.startTiles)) {
+    starts.push_back(start * TileRows * rowBytes);
+    if (segment.getBias()) {
+      biases.push_back(segment.getBias());
+      biasStarts.push_back(start * TileRows * 4);
+    }
+  }
+  FlatSymbolRefAttr weightBuffer = shared.weights(weights, starts, joined.rows * rowBytes);
+
+  // The result: one segment's width where they are combined, else all side by side.
+  int64_t yTiles = (combine == 2 ? roundUp(rows.front(), TileRows) : joined.rows) / TileRows;
+  bool isLogits = results.front() == logits;
+  int64_t stride = roundUp(yTiles * TileRows, BlockValues);
+  FlatSymbolRefAttr yBuffer =
+      isLogits ? addBuffer("logits", "out", constant(rowClass.rowsMax * stride * 4), {}, {}, constant(0),
+                           stride, vocab)
+               : addBuffer("rows." + Twine(buffers++), "arena", constant(rowClass.rowsMax * stride * 4));
+  for (auto [index, result] : llvm::enumerate(results))
+    places[result] = {yBuffer, joined.startTiles[index] * TileRows, stride, x->gathered};
+
+  bool open = adapters && llvm::any_of(segments, [](lora::SegmentAttr segment) { return segment.getOpen(); });
+  SmallVector<std::pair<StringRef, Expr>> sitePush;
+  static constexpr StringRef SiteNames[MaxSegments] = {"site_0", "site_1", "site_2", "site_3"};
+  for (size_t i = 0; i < MaxSegments; ++i)
+    sitePush.push_back(
+        {SiteNames[i], constant(i < segments.size() && open ? shared.siteNumber(segments[i]) : 0)});
+
+  FlatSymbolRefAttr t;
+  Expr items = symbol("items");
+  if (open) {
+    FlatSymbolRefAttr itemTable = stepInput("items", symbol("max_items") * 16);
+    t = addBuffer("t." + Twine(buffers++), "arena", symbol("max_items") * (segments.size() * TileRows * 4));
+    SmallVector<Attribute> views{read(x->buffer), read(poolBuffer()), read(itemTable), write(t)};
+    if (x->gathered)
+      views.push_back(read(rowsInput()));
+    SmallVector<std::pair<StringRef, Expr>> push{
+        {"in_features", constant(in)}, {"x_stride", constant(x->stride / 4)}, {"items", items}};
+    llvm::append_range(push, sitePush);
+    dispatch(shared.kernel("shrink", {{"GATHERED", x->gathered}}), items, constant(segments.size()), views,
+             push);
+  }
+
+  ArrayAttr epilogue;
+  if (op.hasEpilogue()) {
+    FailureOr<ArrayAttr> terms = EpilogueTranslation(op.getEpilogue().front(), segments.size()).translate();
+    if (failed(terms))
+      return failure();
+    epilogue = *terms;
+  }
+  int64_t tiles = std::max<int64_t>(rowClass.tiles / combine, 1);
+  FlatSymbolRefAttr kernel = shared.kernel("linear",
+                                           {{"ROWS", rowClass.blockRows},
+                                            {"TILES", tiles},
+                                            {"WEIGHT_F32", shared.isF32(weights.front())},
+                                            {"TAIL", in % BlockValues != 0},
+                                            {"COMBINE", combine},
+                                            {"HAS_BIAS", !biases.empty()},
+                                            {"HAS_OPERAND0", op.getExtras().size() > 0},
+                                            {"HAS_OPERAND1", op.getExtras().size() > 1},
+                                            {"ADAPTERS", open},
+                                            {"GATHERED", open && x->gathered}},
+                                           epilogue);
+
+  SmallVector<Attribute> views{read(weightBuffer), read(x->buffer), write(yBuffer)};
+  if (!biases.empty())
+    views.push_back(read(shared.weights(biases, biasStarts, joined.rows * 4)));
+  for (Value extra : op.getExtras()) {
+    FailureOr<Place> place = wholeRows(op, extra);
+    if (failed(place))
+      return failure();
+    if (place->stride != stride)
+      return op.emitOpError() << "site '" << segments.front().getSite().getValue()
+                              << "': point-wise operand has rows of " << place->stride
+                              << " values, the result of " << stride;
+    views.push_back(read(place->buffer));
+  }
+  if (open) {
+    views.append({read(stepInput("stacks", constant(rowClass.rowsMax * 16))),
+                  read(stepInput("entries", symbol("max_entries") * 16)), read(poolBuffer()), read(t)});
+    if (x->gathered)
+      views.push_back(read(outInput()));
+  }
+  SmallVector<std::pair<StringRef, Expr>> push{
+      {"rows", rowsOf(*x)},           {"in_features", constant(in)}, {"x_stride", constant(x->stride / 4)},
+      {"y_stride", constant(stride)}, {"tiles", constant(yTiles)},   {"items", open ? items : constant(0)}};
+  static constexpr StringRef SegmentNames[MaxSegments] = {"", "segment_1", "segment_2", "segment_3"};
+  for (size_t i = 1; i < MaxSegments; ++i)
+    push.push_back({SegmentNames[i], constant(i < segments.size() ? joined.startTiles[i] : NoSegment)});
+  llvm::append_range(push, sitePush);
+  dispatch(kernel, constant(llvm::divideCeil(yTiles * TileRows, Lanes * tiles)),
+           rowsOf(*x).ceilDiv(rowClass.blockRows), views, push);
+  return success();
+}
+
+LogicalResult ProgramWriter::writeOp(lora::MapOp op) {
+  int64_t width = rowWidth(op.getResult().getType());
+  SmallVector<Place> inputs =
+      llvm::map_to_vector(op.getInputs(), [&](Value value) { return places.lookup(value); });
+  Place y = places[op.getResult()] = arenaRows(width, inputs.front().gathered);
+  FailureOr<ArrayAttr> epilogue = EpilogueTranslation(op.getBody().front(), 0).translate();
+  if (failed(epilogue))
+    return failure();
+  bool two = inputs.size() > 1;
+  Place second = two ? inputs[1] : Place();
+  SmallVector<Attribute> views{read(inputs[0].buffer)};
+  if (two)
+    views.push_back(read(second.buffer));
+  views.push_back(write(y.buffer));
+  dispatch(shared.kernel("map", {{"HAS_OPERAND1", two}}, *epilogue),
+           constant(llvm::divideCeil(width, Lanes * 4)), rowsOf(y), views,
+           {{"width", constant(width)},
+            {"stride0", constant(inputs[0].stride)},
+            {"stride1", constant(second.stride)},
+            {"y_stride", constant(y.stride)},
+            {"column0", constant(inputs[0].column)},
+            {"column1", constant(second.column)}});
+  return success();
+}
+
+LogicalResult ProgramWriter::writeOp(lora::AttendOp op) {
+  auto qRope = op.getQ().getDefiningOp<lora::RopeOp>(), kRope = op.getK().getDefiningOp<lora::RopeOp>();
+  if (bool(qRope) != bool(kRope) || (qRope && qRope.getTable() != kRope.getTable()))
+    return op.emitOpError("needs q and k rotated by one table, or neither");
+  Place q = places.lookup(qRope ? qRope.getX() : op.getQ()),
+        k = places.lookup(kRope ? kRope.getX() : op.getK());
+  Place v = places.lookup(op.getV());
+  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), width = rowWidth(op.getQ().getType());
+  int64_t head = width / heads, group = heads / kvHeads, paddedHead = roundUp(head, BlockValues);
+  FlatSymbolRefAttr layer = cacheBuffer(op.getLayer());
+
+  Place rotated{
+      addBuffer("rows." + Twine(buffers++), "arena", constant(rowClass.rowsMax * heads * paddedHead * 4)), 0,
+      heads * paddedHead, false};
+  SmallVector<Attribute> views{read(q.buffer), read(k.buffer), read(v.buffer), read(rowsInput()),
+                               read(pagesInput())};
+  if (qRope)
+    views.push_back(
+        read(stepInput("angles", constant(rowClass.rowsMax * roundUp(head, 4) * 4), qRope.getTableAttr())));
+  views.append({write(rotated.buffer), write(layer)});
+  dispatch(shared.kernel("rope", {{"HEAD", head}, {"ROTATE", bool(qRope)}, {"CACHE_F32", cache.f32}}),
+           constant(heads + 2 * kvHeads), symbol("rows"), views,
+           {{"q_column", constant(q.column)},
+            {"k_column", constant(k.column)},
+            {"v_column", constant(v.column)},
+            {"q_stride", constant(q.stride)},
+            {"k_stride", constant(k.stride)},
+            {"v_stride", constant(v.stride)},
+            {"y_stride", constant(rotated.stride)},
+            {"q_heads", constant(heads)},
+            {"kv_heads", constant(kvHeads)}});
+
+  // As many q heads a workgroup as share a key head and fit the registers.
+  int64_t together = 4;
+  while (group % together != 0)
+    --together;
+  Place y = places[op.getResult()] = arenaRows(width, false);
+  float scale = float(op.getScale().convertToDouble());
+  dispatch(shared.kernel("attend", {{"HEAD", head}, {"HEADS", together}, {"CACHE_F32", cache.f32}}),
+           constant(kvHeads * (group / together)), symbol("rows"),
+           {read(rotated.buffer), read(rowsInput()), read(pagesInput()), read(layer), write(y.buffer)},
+           {{"q_stride", constant(rotated.stride / 4)},
+            {"y_stride", constant(y.stride)},
+            {"kv_heads", constant(kvHeads)},
+            {"group", constant(group)},
+            {"scale_bits", constant(std::bit_cast<uint32_t>(scale))}});
+  return success();
+}
+
+LogicalResult ProgramWriter::writeOp(lora::GatherRowsOp op) {
+  FailureOr<Place> x = wholeRows(op, op.getX());
+  if (failed(x))
+    return failure();
+  if (x->gathered)
+    return op.emitOpError("gathers rows that were gathered before");
+  Place y = places[op.getResult()] = arenaRows(rowWidth(op.getX().getType()), true);
+  dispatch(shared.kernel("gather", {}), constant(1), symbol("out_rows"),
+           {read(x->buffer), read(outInput()), write(y.buffer)},
+           {{"width", constant(x->stride / 4)},
+            {"x_stride", constant(x->stride / 4)},
+            {"y_stride", constant(y.stride / 4)}});
+  return success();
+}
+
+LogicalResult ProgramWriter::write(lora::StepOp step) {
+  std::string name = rowClass.name + (adapters ? "_adapters" : "");
+  program = plan::ProgramOp::create(shared.builder, loc, name, rowClass.rowsMin, rowClass.rowsMax, adapters,
+                                    IntegerAttr());
+  builder.setInsertionPointToEnd(&program.getBody().emplaceBlock());
+  Block &block = step.getBody().front();
+  logits = cast<lora::YieldOp>(block.back()).getValues()[0];
+  for (Operation &op : block.without_terminator()) {
+    LogicalResult written =
+        llvm::TypeSwitch<Operation *, LogicalResult>(&op)
+            .Case<lora::EmbedOp, lora::RmsNormOp, lora::LinearOp, lora::MapOp, lora::AttendOp,
+                  lora::GatherRowsOp>([&](auto known) { return writeOp(known); })
+            .Case<lora::RopeOp>([&](lora::RopeOp rope) { // attend writes it, with the cache
+              for (Operation *user : rope.getResult().getUsers())
+                if (auto attend = dyn_cast<lora::AttendOp>(user);
+                    !attend || attend.getV() == rope.getResult())
+                  return LogicalResult(rope.emitOpError(
+                      "has a use other than as q or k of lora.attend, which no kernel serves"));
+              return success();
+            })
+            .Default([](Operation *other) { return other->emitOpError("may not stand in a step"); });
+    if (failed(written))
+      return failure();
+  }
+  return success();
+}
+
+/// The cache that the step's attends share; every layer has one shape.
+FailureOr<CacheShape> cacheShape(SharedParts &shared, lora::StepOp step) {
+  CacheShape cache;
+  for (lora::AttendOp attend : step.getBody().front().getOps<lora::AttendOp>()) {
+    if (int64_t(attend.getLayer()) != cache.layers)
+      return attend.emitOpError() << "is layer " << attend.getLayer() << ", expected " << cache.layers;
+    // Keys are kept as finely as the weight that made them.
+    Value k = attend.getK();
+    if (auto rope = k.getDefiningOp<lora::RopeOp>())
+      k = rope.getX();
+    auto linear = k.getDefiningOp<lora::LinearOp>();
+    bool f32 =
+        linear && shared.isF32(linear.getSegmentList()[cast<OpResult>(k).getResultNumber()].getWeight());
+    int64_t head = rowWidth(attend.getK().getType()) / int64_t(attend.getKvHeads());
+    int64_t bytes = int64_t(attend.getKvHeads()) * 2 * PageTokens * roundUp(head, 8) * (f32 ? 4 : 2);
+    if (cache.layers == 0)
+      cache = {0, bytes, f32};
+    else if (cache.layerPageBytes != bytes || cache.f32 != f32)
+      return attend.emitOpError()
+             << "of layer " << cache.layers
+             << " needs another cache shape than the layers before; their keys must be stored alike";
+    ++cache.layers;
+  }
+  if (cache.layers == 0)
+    return step.emitOpError("has no lora.attend");
+  return cache;
+}
+
+struct SelectPass final : impl::SelectPassBase<SelectPass> {
+  using SelectPassBase::SelectPassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto steps = llvm::to_vector(module.getOps<lora::StepOp>());
+    if (steps.empty()) // already a plan
+      return;
+    auto models = llvm::to_vector(module.getOps<lora::ModelOp>());
+    if (steps.size() != 1 || models.size() != 1) {
+      module.emitError() << "has " << steps.size() << " lora.step and " << models.size()
+                         << " lora.model, expected one of each";
+      return signalPassFailure();
+    }
+    if (failed(select(module, steps.front(), models.front())))
+      signalPassFailure();
+  }
+
+private:
+  LogicalResult select(ModuleOp module, lora::StepOp step, lora::ModelOp model) {
+    for (lora::WeightOp weight : module.getOps<lora::WeightOp>())
+      if (weight.getTensorType().getRank() == 2 && !weight.getPacked())
+        return weight.emitOpError() << "'" << weight.getSymName()
+                                    << "' has no packed type; run quantize first";
+    Value logits = cast<lora::YieldOp>(step.getBody().front().back()).getValues()[0];
+    if (!logits.getDefiningOp<lora::LinearOp>())
+      return step.emitOpError("must yield the result of a lora.linear as logits");
+    if (rowWidth(logits.getType()) != int64_t(model.getVocab()))
+      return step.emitOpError() << "yields logits of " << rowWidth(logits.getType())
+                                << " words, lora.model has " << model.getVocab();
+
+    SharedParts shared(module);
+    if (failed(shared.declareSites(step)))
+      return failure();
+    FailureOr<CacheShape> cache = cacheShape(shared, step);
+    if (failed(cache))
+      return failure();
+    plan::CacheOp::create(shared.builder, module.getLoc(), PageTokens, cache->layers * cache->layerPageBytes);
+    for (const RowClass &rowClass : rowClasses(int64_t(model.getMaxRows().value_or(DefaultMaxRows))))
+      for (bool adapters : {false, true}) {
+        if (failed(ProgramWriter(shared, rowClass, adapters, *cache, model.getVocab()).write(step)))
+          return failure();
+        ++programs;
+      }
+    step.erase();
+    return success();
+  }
+};
+
+} // namespace
+} // namespace lorac
