@@ -122,7 +122,7 @@ def TokenizerOp : LoraOp<"tokenizer"> {
   let description = [{
     `kind` is "hf" (tokenizer.json, `config` names tokenizer_config.json, `chat_template` a chat_template.jinja) or "gguf".
     ```mlir
-    lora.tokenizer hf from("/abs/tokenizer.json") {config = "/abs/tokenizer_config.json"}
+    lora.tokenizer "hf" from("/abs/tokenizer.json") {config = "/abs/tokenizer_config.json"}
     ```
   }];
   let arguments = (ins StrAttr:$kind, StrAttr:$file, OptionalAttr<StrAttr>:$config, OptionalAttr<StrAttr>:$chat_template);
