@@ -1,0 +1,293 @@
+//===- Inspect.cpp - lorac inspect ------------------------------------------===//
+// Opening a file verifies all of it, so whatever is printed here passed every check.
+#include "compiler/Compile.h"
+#include "runtime/engine/Engine.h"
+#include "runtime/files/Expression.h"
+#include "schemas/Header.h"
+#include "tools/lorac/Commands.h"
+#include "tools/lorac/Console.h"
+
+#include <cstring>
+
+namespace lorac::cli {
+namespace {
+
+struct InspectOptions {
+  std::string file;
+  bool json = false;
+  bool plan = false;
+  bool verify = false;
+};
+
+std::string text(const flatbuffers::String *string) { return string ? string->str() : std::string(); }
+
+std::string hex(const fbs::Hash &hash) { return toHex({hash.bytes()->data(), 32}); }
+
+template <typename Vector> size_t count(const Vector *vector) { return vector ? vector->size() : 0; }
+
+uint64_t segmentBytes(const flatbuffers::Vector<const fbs::Segment *> &segments) {
+  uint64_t bytes = 0;
+  for (const fbs::Segment *segment : segments)
+    bytes += segment->size();
+  return bytes;
+}
+
+/// The arena's and the cache's bytes with one sequence of full context.
+struct Peak {
+  uint64_t arena = 0;
+  uint64_t cache = 0;
+};
+Result<Peak> peakMemory(const ModelFile &model) {
+  LORAC_ASSIGN(EnginePlan plan, planEngine(model, {}));
+  const fbs::Model &metadata = model.metadata();
+  std::vector<uint64_t> values(metadata.symbols()->size(), 0);
+  values[model.symbolIndex("pages")] = plan.symbols.pages;
+  values[model.symbolIndex("max_pages")] = plan.symbols.maxPages;
+  values[model.symbolIndex("max_items")] = plan.symbols.maxItems;
+  values[model.symbolIndex("max_entries")] = plan.symbols.maxEntries;
+  values[model.symbolIndex("pool_bytes")] = plan.symbols.poolBytes;
+  std::optional<uint64_t> arena = evaluate(*metadata.arena_bytes(), values);
+  if (!arena)
+    return Status(Code::Internal) << model.path() << ": the arena's size has no value; report this";
+  return Peak{*arena, plan.symbols.pages * metadata.cache_page_bytes()};
+}
+
+const char *weightTypeName(fbs::WeightType type) {
+  switch (type) {
+  case fbs::WeightType::F32:
+    return "f32";
+  case fbs::WeightType::F16:
+    return "f16";
+  case fbs::WeightType::VectorF32:
+    break;
+  }
+  return "vector f32";
+}
+
+size_t dispatches(const fbs::Program &program) {
+  size_t found = 0;
+  for (const fbs::Command *command : *program.commands())
+    found += command->kind() == fbs::CommandKind::Dispatch;
+  return found;
+}
+
+Json modelJson(const ModelFile &model, const Peak &peak) {
+  const fbs::Model &metadata = model.metadata();
+  Json sites = Json::array(), weights = Json::array(), kernels = Json::array(), programs = Json::array(),
+       base = Json::array();
+  for (const fbs::Site *site : *metadata.sites())
+    sites.push_back({{"name", text(site->name())},
+                     {"in_features", site->in_features()},
+                     {"out_features", site->out_features()}});
+  for (const fbs::Weight *weight : *metadata.weights())
+    weights.push_back({{"name", text(weight->name())},
+                       {"type", weightTypeName(weight->type())},
+                       {"rows", weight->rows()},
+                       {"cols", weight->cols()},
+                       {"bytes", weight->size()}});
+  for (const fbs::Kernel *kernel : *metadata.kernels()) {
+    Json variants = Json::array();
+    for (const fbs::Variant *variant : *kernel->variants())
+      variants.push_back(
+          {{"name", text(variant->name())}, {"lanes", variant->lanes()}, {"bytes", variant->size()}});
+    kernels.push_back({{"name", text(kernel->name())},
+                       {"catalog", text(kernel->catalog())},
+                       {"variants", std::move(variants)}});
+  }
+  for (const fbs::Program *program : *metadata.programs())
+    programs.push_back({{"name", text(program->name())},
+                        {"rows_min", program->rows_min()},
+                        {"rows_max", program->rows_max()},
+                        {"adapters", program->adapters()},
+                        {"dispatches", dispatches(*program)},
+                        {"commands", program->commands()->size()}});
+  for (const fbs::BaseTensor *tensor : *metadata.base())
+    base.push_back({{"name", text(tensor->name())},
+                    {"shape", std::vector<uint64_t>(tensor->shape()->begin(), tensor->shape()->end())},
+                    {"sha256", hex(*tensor->hash())}});
+  std::vector<uint32_t> eos;
+  if (metadata.eos_ids())
+    eos.assign(metadata.eos_ids()->begin(), metadata.eos_ids()->end());
+  return {{"kind", "model"},
+          {"version", metadata.version()},
+          {"fingerprint", hex(*metadata.fingerprint())},
+          {"architecture", text(metadata.provenance()->architecture())},
+          {"source", text(metadata.provenance()->source_kind())},
+          {"storage", text(metadata.provenance()->storage())},
+          {"compiler", text(metadata.provenance()->compiler())},
+          {"vocab_size", metadata.vocab_size()},
+          {"max_context", metadata.max_context()},
+          {"max_rows", metadata.max_rows()},
+          {"page_tokens", metadata.page_tokens()},
+          {"weight_bytes", metadata.weight_bytes()},
+          {"arena_bytes", peak.arena},
+          {"cache_bytes", peak.cache},
+          {"tokenizer", metadata.tokenizer() != nullptr},
+          {"chat_template", metadata.chat_template() != nullptr},
+          {"eos_ids", eos},
+          {"programs", std::move(programs)},
+          {"kernels", std::move(kernels)},
+          {"sites", std::move(sites)},
+          {"weights", std::move(weights)},
+          {"base", std::move(base)}};
+}
+
+std::string modelText(const ModelFile &model, const Peak &peak) {
+  const fbs::Model &metadata = model.metadata();
+  std::ostringstream out;
+  out << "model file, format version " << metadata.version() << ", "
+      << byteText(segmentBytes(*metadata.segments())) << " in " << metadata.segments()->size()
+      << " segments\n";
+  out << "made from:    " << text(metadata.provenance()->architecture()) << " ("
+      << text(metadata.provenance()->source_kind()) << ") by " << text(metadata.provenance()->compiler())
+      << "\n";
+  out << "fingerprint:  " << hex(*metadata.fingerprint()) << "\n";
+  out << "storage:      " << text(metadata.provenance()->storage()) << ", " << metadata.weights()->size()
+      << " weights, " << byteText(metadata.weight_bytes()) << "\n";
+  out << "vocabulary:   " << metadata.vocab_size() << " tokens; tokenizer "
+      << (metadata.tokenizer() ? "yes" : "no") << ", chat template "
+      << (metadata.chat_template() ? "yes" : "no") << "\n";
+  out << "context:      " << metadata.max_context() << " positions, pages of " << metadata.page_tokens()
+      << "; steps of at most " << metadata.max_rows() << " rows\n";
+  out << "memory:       weights " << byteText(metadata.weight_bytes()) << ", arena " << byteText(peak.arena)
+      << ", cache of one full sequence " << byteText(peak.cache) << "\n";
+  out << "adapters:     " << metadata.sites()->size() << " sites\n";
+  out << "programs:\n";
+  for (const fbs::Program *program : *metadata.programs())
+    out << "  " << text(program->name()) << ": rows " << program->rows_min() << " to " << program->rows_max()
+        << ", adapters " << (program->adapters() ? "on" : "off") << ", " << dispatches(*program)
+        << " dispatches\n";
+  out << "kernels:\n";
+  for (const fbs::Kernel *kernel : *metadata.kernels()) {
+    out << "  " << text(kernel->name()) << " (" << text(kernel->catalog()) << "):";
+    for (const fbs::Variant *variant : *kernel->variants())
+      out << " " << text(variant->name());
+    out << "\n";
+  }
+  return out.str();
+}
+
+Json bundleJson(const AdapterFile &bundle) {
+  const fbs::Adapter &metadata = bundle.metadata();
+  Json fingerprints = Json::array(), sites = Json::array(), treatments = Json::array();
+  for (const fbs::Hash *fingerprint : *metadata.fingerprints())
+    fingerprints.push_back(hex(*fingerprint));
+  for (const fbs::AdapterSite *site : *metadata.sites())
+    sites.push_back({{"name", text(site->name())},
+                     {"in_features", site->in_features()},
+                     {"out_features", site->out_features()},
+                     {"rank", site->rank()},
+                     {"scaling", site->scaling()},
+                     {"bias", site->has_bias()}});
+  if (metadata.treatments())
+    for (const fbs::Treatment *treatment : *metadata.treatments())
+      treatments.push_back({{"item", text(treatment->item())},
+                            {"verdict", text(treatment->verdict())},
+                            {"reason", text(treatment->reason())}});
+  return {{"kind", "adapter"},
+          {"version", metadata.version()},
+          {"name", text(metadata.name())},
+          {"adapter_version", text(metadata.adapter_version())},
+          {"fingerprints", std::move(fingerprints)},
+          {"bound_by_user", metadata.bound_by_user()},
+          {"type", metadata.type() == fbs::AdapterType::F32 ? "f32" : "f16"},
+          {"image_bytes", bundle.image().size()},
+          {"sites", std::move(sites)},
+          {"treatments", std::move(treatments)}};
+}
+
+std::string bundleText(const AdapterFile &bundle) {
+  const fbs::Adapter &metadata = bundle.metadata();
+  std::ostringstream out;
+  out << "bundle, format version " << metadata.version() << ": " << text(metadata.name()) << " "
+      << text(metadata.adapter_version()) << "\n";
+  for (const fbs::Hash *fingerprint : *metadata.fingerprints())
+    out << "for base:     " << hex(*fingerprint)
+        << (metadata.bound_by_user() ? " (bound by the user's word)" : "") << "\n";
+  out << "image:        " << byteText(bundle.image().size()) << " of "
+      << (metadata.type() == fbs::AdapterType::F32 ? "f32" : "f16") << "\n";
+  out << "sites:        " << metadata.sites()->size() << "\n";
+  for (const fbs::AdapterSite *site : *metadata.sites())
+    out << "  " << text(site->name()) << ": rank " << site->rank() << ", scaling " << decimal(site->scaling())
+        << (site->has_bias() ? ", bias" : "") << "\n";
+  if (metadata.treatments()) {
+    out << "how the source was treated:\n";
+    for (const fbs::Treatment *treatment : *metadata.treatments())
+      out << "  " << text(treatment->item()) << ": " << text(treatment->verdict())
+          << (treatment->reason() && treatment->reason()->size() > 0 ? ", " + text(treatment->reason()) : "")
+          << "\n";
+  }
+  return out.str();
+}
+
+/// What --verify adds: the checks that the file passed when it was opened.
+std::string verifiedText(size_t segments) {
+  return "verified:     header, metadata, every offset, size, shape, index and expression, and the SHA-256 "
+         "of " +
+         std::to_string(segments) + (segments == 1 ? " segment\n" : " segments\n");
+}
+
+Result<bool> isBundle(const std::string &path) {
+  LORAC_ASSIGN(MappedFile file, MappedFile::open(path));
+  std::span<const uint8_t> bytes = file.bytes();
+  return bytes.size() >= sizeof format::AdapterMagic &&
+         std::memcmp(bytes.data(), format::AdapterMagic, sizeof format::AdapterMagic) == 0;
+}
+
+Status inspectBundle(const InspectOptions &options) {
+  if (options.plan)
+    return Status(Code::InvalidArgument)
+           << options.file << ": is a bundle and has no programs; give a model file";
+  LORAC_ASSIGN(std::shared_ptr<const AdapterFile> bundle, AdapterFile::open(options.file));
+  if (options.json) {
+    Json object = bundleJson(*bundle);
+    object["verified"] = true;
+    return printJson(object);
+  }
+  return print(bundleText(*bundle) +
+               (options.verify ? verifiedText(bundle->metadata().segments()->size()) : std::string()));
+}
+
+Status inspect(const InspectOptions &options) {
+  LORAC_ASSIGN(bool bundle, isBundle(options.file));
+  if (bundle)
+    return inspectBundle(options);
+  LORAC_ASSIGN(std::shared_ptr<const ModelFile> model, ModelFile::open(options.file));
+  std::string verified = options.verify ? verifiedText(model->metadata().segments()->size()) : std::string();
+  if (options.plan) {
+    std::string plan;
+    LORAC_TRY(printPlan(options.file, plan));
+    return print(plan);
+  }
+  LORAC_ASSIGN(Peak peak, peakMemory(*model));
+  if (options.json) {
+    Json object = modelJson(*model, peak);
+    object["verified"] = true;
+    return printJson(object);
+  }
+  return print(modelText(*model, peak) + verified);
+}
+
+} // namespace
+
+void addInspect(CLI::App &app, int &exitCode) {
+  auto options = std::make_shared<InspectOptions>();
+  CLI::App *sub = app.add_subcommand("inspect", "Show what a model file or a bundle holds");
+  sub->add_option("FILE", options->file, "A model file (.lorac) or a bundle (.lora)")->required();
+  CLI::Option *json = sub->add_flag("--json", options->json, "One JSON object with everything but the bytes");
+  CLI::Option *plan =
+      sub->add_flag("--plan", options->plan, "Print a model file's programs as plan text (MLIR)");
+  CLI::Option *verify = sub->add_flag("--verify", options->verify,
+                                      "Say which checks the file passed; opening it always makes them all");
+  plan->excludes(json)->excludes(verify);
+  sub->footer("Examples:\n"
+              "  lorac inspect smollm2.lorac\n"
+              "  lorac inspect support.lora --json\n"
+              "  lorac inspect smollm2.lorac --plan");
+  sub->callback([options, &exitCode] {
+    Status status = inspect(*options);
+    exitCode = status ? ExitDone : fail(status);
+  });
+}
+
+} // namespace lorac::cli

@@ -1,0 +1,144 @@
+//===- Session.cpp - a model, its bundles and its engine ------------------===//
+#include "tools/lorac/Session.h"
+
+#include "support/Checked.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace lorac::cli {
+namespace {
+
+/// A cache larger than this is made only where one request alone needs it; more requests wait for pages.
+constexpr uint64_t CacheBytes = 2ull << 30;
+
+std::string_view viewOf(const flatbuffers::String *text) {
+  return text ? std::string_view(text->c_str(), text->size()) : std::string_view();
+}
+
+} // namespace
+
+Result<std::unique_ptr<Session>> Session::open(const std::string &modelPath, const SessionOptions &options) {
+  std::unique_ptr<Session> session(new Session);
+  session->options = options;
+  LORAC_ASSIGN(session->modelFile, ModelFile::open(modelPath));
+  if (const fbs::Tokenizer *table = session->model().metadata().tokenizer()) {
+    Result<Tokenizer> tokenizer = Tokenizer::create(*table);
+    if (!tokenizer)
+      return Status(tokenizer.status().code()) << modelPath << ": " << tokenizer.status().message();
+    session->text.emplace(*std::move(tokenizer));
+  }
+  return session;
+}
+
+Result<std::vector<uint32_t>> Session::tokensOf(const PromptRequest &request) {
+  if (request.kind == PromptKind::Tokens)
+    return request.tokens;
+  if (!text)
+    return Status(Code::Unsupported)
+           << modelFile->path()
+           << ": has no tokenizer: its checkpoint had none; give token ids instead of text";
+  if (request.kind == PromptKind::Text)
+    return text->encode(request.text);
+
+  const fbs::Model &metadata = modelFile->metadata();
+  if (!chat) {
+    if (!metadata.chat_template())
+      return Status(Code::Unsupported)
+             << modelFile->path()
+             << ": has no chat template: its checkpoint had none; use --prompt with the whole text";
+    Result<ChatTemplate> parsed = ChatTemplate::parse(viewOf(metadata.chat_template()));
+    if (!parsed)
+      return Status(parsed.status().code()) << modelFile->path() << ": " << parsed.status().message()
+                                            << "; use --prompt with the whole text";
+    chat.emplace(*std::move(parsed));
+  }
+  std::vector<ChatMessage> messages;
+  if (request.system)
+    messages.push_back({"system", *request.system});
+  messages.push_back({"user", request.text});
+  Result<std::string> prompt = chat->render(messages, /*addGenerationPrompt=*/true,
+                                            viewOf(metadata.bos_token()), viewOf(metadata.eos_token()));
+  if (!prompt)
+    return Status(prompt.status().code()) << modelFile->path() << ": " << prompt.status().message();
+  // The template writes the special tokens itself.
+  return text->encode(*prompt, /*parseSpecial=*/true, /*addPrefixSuffix=*/false);
+}
+
+Status Session::add(const PromptRequest &request, GenerationRequest &engineRequest) {
+  LORAC_ASSIGN(engineRequest.tokens, tokensOf(request));
+  engineRequest.sampling = request.sampling;
+  engineRequest.ignoreEos = request.ignoreEos;
+  uint64_t context = options.context != 0 ? options.context : modelFile->metadata().max_context();
+  uint64_t prompt = engineRequest.tokens.size();
+  // The last new token is never fed: it needs no position. A prompt that is too long is the batch's to
+  // refuse.
+  uint64_t room = prompt > context ? 0 : context - prompt + 1;
+  engineRequest.maxTokens = request.maxTokens.value_or(uint32_t(std::min<uint64_t>(DefaultNewTokens, room)));
+  for (const AdapterArgument &adapter : request.adapters) {
+    Bundle &bundle = bundles[adapter.path];
+    if (!bundle.file && bundle.status.isOk()) {
+      Result<std::shared_ptr<const AdapterFile>> file = AdapterFile::open(adapter.path);
+      bundle.status = file.status();
+      if (file)
+        bundle.file = *std::move(file);
+    }
+    LORAC_TRY(bundle.status);
+  }
+  uint64_t newPositions = *engineRequest.maxTokens > 0 ? *engineRequest.maxTokens - 1 : 0;
+  lengths.push_back(std::min(prompt + newPositions, context));
+  return {};
+}
+
+Status Session::start() {
+  const fbs::Model &metadata = modelFile->metadata();
+  EngineOptions engineOptions;
+  engineOptions.device = options.device;
+  engineOptions.context = options.context;
+  engineOptions.maxRows = options.maxRows;
+  engineOptions.poolBytes = 0;
+  for (const auto &[path, bundle] : bundles)
+    if (bundle.file)
+      engineOptions.poolBytes += slotBytes(*modelFile, *bundle.file);
+
+  // Pages for as many of the longest requests as a step has rows.
+  uint32_t rows = options.maxRows != 0 ? options.maxRows : metadata.max_rows();
+  std::sort(lengths.begin(), lengths.end(), std::greater<>());
+  for (size_t i = 0; i < lengths.size() && i < rows; ++i) {
+    uint64_t more = ceilDiv(lengths[i], metadata.page_tokens());
+    if (i > 0 && (engineOptions.pages + more) * metadata.cache_page_bytes() > CacheBytes)
+      break;
+    engineOptions.pages += more;
+  }
+  LORAC_ASSIGN(opened, Engine::open(modelFile, engineOptions));
+  for (auto &[path, bundle] : bundles) {
+    if (!bundle.file)
+      continue;
+    // Paths tell bundles apart here: two may carry one name.
+    auto loaded = opened->loadAdapter(*bundle.file, {.name = path, .acceptBase = options.acceptBase});
+    bundle.status = loaded.status();
+    if (loaded)
+      bundle.loaded = *std::move(loaded);
+  }
+  return {};
+}
+
+Result<Stack> Session::stackFor(const std::vector<AdapterArgument> &adapters) const {
+  Stack stack;
+  for (const AdapterArgument &adapter : adapters) {
+    const Bundle &bundle = bundles.at(adapter.path);
+    LORAC_TRY(bundle.status);
+    stack.push_back({bundle.loaded, adapter.strength});
+  }
+  return stack;
+}
+
+std::vector<std::string> Session::acceptedBundles() const {
+  std::vector<std::string> paths;
+  for (const auto &[path, bundle] : bundles)
+    if (bundle.loaded && bundle.loaded->acceptedBase())
+      paths.push_back(path);
+  return paths;
+}
+
+} // namespace lorac::cli

@@ -1,0 +1,52 @@
+//===- Stats.h - what run --stats prints ------------------------*- C++ -*-===//
+#ifndef LORAC_TOOLS_LORAC_STATS_H
+#define LORAC_TOOLS_LORAC_STATS_H
+
+#include "runtime/engine/Batch.h"
+#include "tools/lorac/Console.h"
+
+#include <chrono>
+#include <string>
+
+namespace lorac::cli {
+
+/// Times of the tokens that came, all requests together.
+class TokenClock {
+public:
+  using Clock = std::chrono::steady_clock;
+  void start() { began = Clock::now(); }
+  void token();
+  void stop() { ended = Clock::now(); }
+
+  double total() const { return seconds(began, ended); }
+  /// Until the first token; all of it where none came.
+  double untilFirst() const { return tokens > 0 ? seconds(began, first) : total(); }
+  /// Tokens a second between the second token and the last: the first step of each program makes its
+  /// pipelines, and the second token's is the first that decodes. 0 where fewer than three came.
+  double decodeRate() const;
+
+private:
+  static double seconds(Clock::time_point from, Clock::time_point to) {
+    return std::chrono::duration<double>(to - from).count();
+  }
+  Clock::time_point began, first, second, last, ended;
+  uint64_t tokens = 0;
+};
+
+struct RunStats {
+  std::string device;
+  DeviceCounters counters;
+  Batch::Counters batch;
+  uint64_t poolBytes = 0;
+  double openSeconds = 0;
+  TokenClock clock;
+
+  /// The stable form.
+  Json json() const;
+  /// For people, a line for each group.
+  std::string text() const;
+};
+
+} // namespace lorac::cli
+
+#endif // LORAC_TOOLS_LORAC_STATS_H
