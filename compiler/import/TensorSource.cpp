@@ -6,9 +6,13 @@
 #include "support/Half.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
-#include <vector>
+#include <mutex>
+#include <numeric>
+#include <system_error>
+#include <thread>
 
 namespace lorac {
 namespace {
@@ -149,6 +153,57 @@ Result<Digest> TensorSource::digest(const std::function<void(uint64_t)> &progres
       progress(count * where.cols);
   }
   return hash.finish();
+}
+
+Result<std::vector<Digest>> digestTensors(std::span<const TensorSource> tensors, unsigned threads,
+                                          const std::function<void(uint64_t, uint64_t)> &progress) {
+  std::vector<size_t> order(tensors.size());
+  std::iota(order.begin(), order.end(), size_t(0));
+  auto values = [&](size_t i) { return tensors[i].rows() * tensors[i].cols(); };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return values(a) > values(b); });
+  uint64_t total = 0;
+  for (size_t i : order)
+    total += values(i);
+
+  std::vector<Digest> digests(tensors.size());
+  std::vector<Status> errors(tensors.size());
+  std::atomic<size_t> next{0};
+  std::atomic<bool> failed{false};
+  std::mutex mutex;
+  uint64_t done = 0; // under the mutex
+  auto work = [&] {
+    for (size_t at = next++; at < order.size() && !failed; at = next++) {
+      const TensorSource &tensor = tensors[order[at]];
+      Result<Digest> digest = tensor.digest([&](uint64_t count) {
+        if (!progress)
+          return;
+        std::lock_guard lock(mutex);
+        progress(done += count, total);
+      });
+      tensor.release();
+      if (digest) {
+        digests[order[at]] = *digest;
+      } else {
+        errors[order[at]] = digest.status();
+        failed = true;
+      }
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (unsigned i = 1; i < threads; ++i) {
+    try {
+      helpers.emplace_back(work);
+    } catch (const std::system_error &) { // no more threads to be had: those that there are do it
+      break;
+    }
+  }
+  work();
+  for (std::thread &helper : helpers)
+    helper.join();
+  for (const Status &error : errors)
+    if (!error)
+      return error;
+  return digests;
 }
 
 } // namespace lorac

@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lorac {
 
@@ -66,6 +68,13 @@ private:
   std::string tensorName;
   std::shared_ptr<const MappedFile> file;
 };
+
+/// The digests of all `tensors`, in their order, computed on `threads` threads; the largest go first. The
+/// pages that were read are released. `progress`, where given, is told values done and values in all, by one
+/// thread at a time.
+Result<std::vector<Digest>>
+digestTensors(std::span<const TensorSource> tensors, unsigned threads,
+              const std::function<void(uint64_t done, uint64_t total)> &progress = {});
 
 } // namespace lorac
 
