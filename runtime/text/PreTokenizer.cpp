@@ -21,7 +21,7 @@ namespace {
 constexpr std::string_view kGpt2 = "'s|'t|'re|'ve|'m|'ll|'d"
                                    "| ?\\p{L}+| ?\\p{N}+| ?[^" SPACE "\\p{L}\\p{N}]+|" SPACE_RUNS;
 
-/// What Llama 3 and Qwen 2 share; they differ in how many digits stand together.
+/// What the rules Llama3 and Qwen2 share; they differ in how many digits stand together.
 #define MODERN_WORDS(NUMBERS)                                                                                \
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)"                                                                             \
   "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" NUMBERS "| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n]*|[" SPACE                  \
