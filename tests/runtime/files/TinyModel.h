@@ -1,0 +1,69 @@
+//===- TinyModel.h - small files that load, open for edits ------*- C++ -*-===//
+#ifndef LORAC_TESTS_RUNTIME_FILES_TINYMODEL_H
+#define LORAC_TESTS_RUNTIME_FILES_TINYMODEL_H
+
+#include "schemas/adapter_generated.h"
+#include "schemas/model_generated.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lorac::test {
+
+using Bytes = std::vector<uint8_t>;
+using EditSegments = std::function<void(std::vector<fbs::Segment> &)>;
+
+/// Writes the digest of header and metadata anew, after an edit of their bytes.
+void sealHeader(Bytes &file);
+
+/// A model file in parts. bytes() lays the segments out behind the metadata and fills in offsets and digests;
+/// everything else stands in the file as `model` has it, right or wrong.
+struct TinyModel {
+  fbs::ModelT model;
+  std::vector<Bytes> segments;
+
+  /// `edit` may change the segments' records after they were filled in.
+  Bytes bytes(const EditSegments &edit = {});
+  /// Puts the fingerprint of `model.base` in.
+  void updateFingerprint();
+};
+
+/// One block over a hidden size of 8 with all kernels of the catalog: 32 tokens, context 64, 16 rows,
+/// programs "one" (1 row), "few" (2-8), "many" (9-16) and "one+", "few+", "many+" with adapters on. The code
+/// is a SPIR-V header and nothing more; weights are f16 and f32 patterns. Sites "block.q", "block.k",
+/// "block.v", "block.o".
+TinyModel tinyModel();
+/// The smallest useful file: one kernel, one program, no adapters, no tokenizer.
+TinyModel minimalModel();
+
+/// A bundle in parts.
+struct TinyAdapter {
+  fbs::AdapterT adapter;
+  Bytes image;
+
+  Bytes bytes(const EditSegments &edit = {});
+};
+
+/// For tinyModel(): "block.q" with rank 3, "block.o" with rank 8 and a bias (two rank tiles). Values follow
+/// from `seed`.
+TinyAdapter tinyAdapter(const std::string &name = "tiny", uint32_t seed = 1);
+
+// ---- expressions
+// -----------------------------------------------------------------------------------------------
+
+using Terms = std::vector<fbs::ExprTerm>;
+Terms constant(uint64_t value);
+/// By its name in schemas/Symbols.def; tinyModel() lists the symbols in that order.
+Terms symbol(const std::string &name);
+Terms binary(fbs::ExprOp op, const Terms &a, const Terms &b);
+inline Terms operator+(const Terms &a, const Terms &b) { return binary(fbs::ExprOp::Add, a, b); }
+inline Terms operator*(const Terms &a, const Terms &b) { return binary(fbs::ExprOp::Mul, a, b); }
+Terms ceilDiv(const Terms &a, const Terms &b);
+std::unique_ptr<fbs::ExprT> expr(const Terms &terms);
+
+} // namespace lorac::test
+
+#endif // LORAC_TESTS_RUNTIME_FILES_TINYMODEL_H
