@@ -1,6 +1,6 @@
 //===- CApi.cpp - lorac.h over the engine -----------------------*- C++ -*-===//
 // Each entry checks its pointers, turns Status and exceptions into codes, and calls one thing of the engine.
-#include "runtime/include/lorac/lorac.h"
+#include "runtime/CApi.h"
 
 #include "runtime/device/Device.h"
 #include "runtime/engine/Batch.h"
@@ -179,6 +179,13 @@ Result<std::string> renderChat(const ModelText &text, const lorac_message *messa
 }
 
 } // namespace
+
+lorac_engine *lorac::wrapEngine(std::shared_ptr<Engine> engine, std::shared_ptr<const ModelText> text) {
+  auto handle = std::make_unique<lorac_engine>();
+  handle->engine = std::move(engine);
+  handle->text = std::move(text);
+  return handle.release();
+}
 
 extern "C" {
 
