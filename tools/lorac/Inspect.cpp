@@ -254,11 +254,8 @@ Status inspect(const InspectOptions &options) {
     return inspectBundle(options);
   LORAC_ASSIGN(std::shared_ptr<const ModelFile> model, ModelFile::open(options.file));
   std::string verified = options.verify ? verifiedText(model->metadata().segments()->size()) : std::string();
-  if (options.plan) {
-    std::string plan;
-    LORAC_TRY(printPlan(options.file, plan));
-    return print(plan);
-  }
+  if (options.plan)
+    return print(planText(model->metadata()));
   LORAC_ASSIGN(Peak peak, peakMemory(*model));
   if (options.json) {
     Json object = modelJson(*model, peak);

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Counts are gates: counters.py --lorac PROGRAM
+
+Without adapters: no adapter dispatch and no adapter byte. With any stack: at most 4 more dispatches a layer. The base: at most 9 a
+layer, beside what stands outside the layers (embedding, last norm, gather, head)."""
+import argparse
+import json
+import pathlib
+
+import harness
+
+OUTSIDE = 4          # embed, the last norm, gather, the head
+OUTSIDE_ADAPTERS = 1  # shrink before the head, which adapters may target
+BASE_A_LAYER = 9
+ADAPTERS_A_LAYER = 4
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lorac", required=True)
+    lorac = harness.Lorac(parser.parse_args().lorac)
+    failures, checks = [], 0
+
+    def expect(holds, what):
+        nonlocal checks
+        checks += 1
+        if not holds:
+            failures.append(what)
+
+    with harness.temporary_folder() as name:
+        folder = pathlib.Path(name)
+        for golden in "llama-tied", "llama-bias-rope3", "llama-odd":
+            checkpoint, model = harness.GOLDENS / golden, folder / f"{golden}.lorac"
+            layers = json.loads((checkpoint / "config.json").read_text())["num_hidden_layers"]
+            lorac.ok("compile", checkpoint, "-o", model)
+            bundles = []
+            for adapter in "all-r8", "qv-r4", "rslora-patterns":
+                bundles.append(folder / f"{golden}-{adapter}.lora")
+                lorac.ok("adapter", checkpoint / "adapters" / adapter, "--base", model, "-o", bundles[-1])
+
+            programs = {}
+            for program in json.loads(lorac.ok("inspect", model, "--json"))["programs"]:
+                programs[program["rows_min"], program["rows_max"], program["adapters"]] = program["dispatches"]
+            expect(len(programs) >= 6, f"{golden}: {len(programs)} programs, expected one, few and many rows, adapters off and on")
+            for (low, high, adapters), count in programs.items():
+                off = programs.get((low, high, False), 0)
+                expect(off <= BASE_A_LAYER * layers + OUTSIDE,
+                       f"{golden} rows {low} to {high}: {off} dispatches for {layers} layers")
+                if adapters:
+                    expect(off < count <= off + ADAPTERS_A_LAYER * layers + OUTSIDE_ADAPTERS,
+                           f"{golden} rows {low} to {high}: adapters cost {count - off} dispatches for {layers} layers")
+
+            for prompt in "5", "5,6,7", ",".join(map(str, range(3, 43))):
+                def stats(*options):
+                    return lorac.run_json(model, "--tokens", prompt, "--max-tokens", 4, "--ignore-eos", "--stats", *options)["stats"]
+
+                base = stats()
+                expect(base["adapter_dispatches"] == 0, f"{golden}: the base makes {base['adapter_dispatches']} adapter dispatches")
+                expect(base["adapter_bytes"] == 0, f"{golden}: the base moves {base['adapter_bytes']} adapter bytes")
+                expect(base["dispatches"] <= base["steps"] * (BASE_A_LAYER * layers + OUTSIDE),
+                       f"{golden}: {base['dispatches']} dispatches in {base['steps']} steps of {layers} layers")
+                for stack in bundles[:1], bundles[1:2], bundles:
+                    with_stack = stats(*[flag for bundle in stack for flag in ("--adapter", bundle)])
+                    more = with_stack["dispatches"] - base["dispatches"]
+                    expect(with_stack["steps"] == base["steps"] and
+                           0 < more <= base["steps"] * (ADAPTERS_A_LAYER * layers + OUTSIDE_ADAPTERS),
+                           f"{golden}: a stack of {len(stack)} makes {more} more dispatches in {base['steps']} steps")
+                    expect(0 < with_stack["adapter_dispatches"] <= more, f"{golden}: {with_stack['adapter_dispatches']} adapter dispatches")
+                    expect(with_stack["adapter_bytes"] > 0, f"{golden}: a stack moves no adapter byte")
+                    expect(with_stack["weight_bytes"] == base["weight_bytes"], f"{golden}: a stack moves weight bytes")
+                out = stats("--adapter", f"{bundles[0]}=0")
+                expect(out["adapter_dispatches"] == 0, f"{golden}: strength 0 makes {out['adapter_dispatches']} adapter dispatches")
+    harness.summarise(checks, failures)
+
+
+main()

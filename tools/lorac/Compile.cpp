@@ -1,0 +1,120 @@
+//===- Compile.cpp - lorac compile ------------------------------------------===//
+#include "compiler/Compile.h"
+#include "tools/lorac/Commands.h"
+#include "tools/lorac/Console.h"
+
+namespace lorac::cli {
+namespace {
+
+struct CompileArguments {
+  CompileOptions options;
+  std::string target = "vulkan";
+  std::vector<std::string> merge;
+  uint64_t maxContext = 0, maxRows = 0;
+  bool json = false;
+};
+
+/// What the design has and this version has not.
+Status checkVersion(const CompileArguments &arguments) {
+  if (!arguments.merge.empty())
+    return Status(Code::Unsupported)
+           << "--merge: this version of lorac does not fold adapters into a model; make a bundle "
+              "with lorac adapter and run it with lorac run --adapter";
+  if (arguments.target != "vulkan")
+    return Status(Code::Unsupported) << "--target: this version of lorac compiles for vulkan alone, not for '"
+                                     << arguments.target << "'; leave the option out";
+  return {};
+}
+
+Status printReport(const CompileArguments &arguments, const CompileReport &report) {
+  if (arguments.json) {
+    Json remarks = Json::array();
+    for (const std::string &remark : report.remarks)
+      remarks.push_back(remark);
+    return printJson({{"model", arguments.options.output},
+                      {"fingerprint", toHex(report.fingerprint)},
+                      {"file_bytes", report.fileBytes},
+                      {"weight_bytes", report.weightBytes},
+                      {"arena_bytes", report.arenaPeakBytes},
+                      {"kernels", report.kernels},
+                      {"programs", report.programs},
+                      {"remarks", std::move(remarks)}});
+  }
+  for (const std::string &remark : report.remarks)
+    note(remark);
+  if (!arguments.options.dumpIrAfter.empty())
+    return {}; // stdout holds the dump alone
+  return print(arguments.options.output + ": " + byteText(report.fileBytes) + ", weights " +
+               byteText(report.weightBytes) + ", activations at most " + byteText(report.arenaPeakBytes) +
+               ", " + std::to_string(report.programs) + " programs, " + std::to_string(report.kernels) +
+               " kernels, base " + shortHex(report.fingerprint) + "\n");
+}
+
+Status compile(CompileArguments &arguments) {
+  LORAC_TRY(checkVersion(arguments));
+  CompileReport report;
+  Status printed;
+  {
+    Progress progress;
+    CompileOptions &options = arguments.options;
+    options.progress = [&progress](const std::string &work, uint64_t done, uint64_t total) {
+      progress.update(work, done, total);
+    };
+    bool several = options.dumpIrAfter.size() > 1;
+    options.dump = [&printed, several](const std::string &stage, const std::string &text) {
+      if (printed)
+        printed = print((several ? "// ----- after " + stage + "\n" : std::string()) + text);
+    };
+    Status status = compileModel(options, report);
+    // A message that begins with an option's name is about the command line.
+    if (status.code() == Code::InvalidArgument && status.message().rfind("--", 0) == 0)
+      throw CLI::ValidationError(status.message());
+    LORAC_TRY(status);
+  }
+  LORAC_TRY(printed);
+  return printReport(arguments, report);
+}
+
+} // namespace
+
+void addCompile(CLI::App &app, int &exitCode) {
+  auto arguments = std::make_shared<CompileArguments>();
+  CompileOptions &options = arguments->options;
+  CLI::App *sub = app.add_subcommand("compile", "Compile a checkpoint into a model file");
+  sub->add_option("CHECKPOINT", options.input, "A Hugging Face directory, a .gguf file, or a dump (.mlir)")
+      ->required();
+  sub->add_option("-o,--output", options.output, "The model file to write (.lorac)")->required();
+  sub->add_option(
+         "--quantize", options.quantize,
+         "TYPE or SITE=TYPE: how weights are stored, f16 (default) or f32; repeatable, later ones win")
+      ->allow_extra_args(false);
+  sub->add_option("--target", arguments->target, "What kernels are compiled for: vulkan (default)")
+      ->check(CLI::IsMember({"vulkan", "cuda", "all"}));
+  sub->add_option("--merge", arguments->merge, "ADAPTER[=STRENGTH]; not in this version")
+      ->allow_extra_args(false);
+  CLI::Option *maxContext = sub->add_option("--max-context", arguments->maxContext,
+                                            "Positions of a sequence; default: the model's, at most 4096");
+  CLI::Option *maxRows = sub->add_option("--max-rows", arguments->maxRows, "Rows of a step; default 64");
+  sub->add_option("--dump-ir-after", options.dumpIrAfter,
+                  "Print the IR after import, merge, fuse, quantize, select, plan-memory or barriers to "
+                  "stdout; such a "
+                  "dump, saved as .mlir, compiles to the same model file")
+      ->allow_extra_args(false);
+  sub->add_option("--skip-pass", options.skipPasses, "Leave a pass out: fuse")->allow_extra_args(false);
+  CLI::Option *json = sub->add_flag("--json", arguments->json, "Print one JSON object about the result");
+  json->excludes(sub->get_option("--dump-ir-after"));
+  sub->footer("Examples:\n"
+              "  lorac compile smollm2.gguf -o smollm2.lorac\n"
+              "  lorac compile ./checkpoint -o model.lorac --quantize f32 --max-context 1024\n"
+              "  lorac compile ./checkpoint -o model.lorac --dump-ir-after fuse > fused.mlir");
+  sub->callback([arguments, maxContext, maxRows, &exitCode] {
+    if (maxContext->count() > 0)
+      arguments->options.maxContext = arguments->maxContext;
+    if (maxRows->count() > 0)
+      arguments->options.maxRows = arguments->maxRows;
+    Status status = compile(*arguments);
+    exitCode = status ? ExitDone : fail(status);
+  });
+}
+
+} // namespace lorac::cli
