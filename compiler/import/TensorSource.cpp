@@ -132,10 +132,9 @@ Status TensorSource::readRows(uint64_t rowBegin, uint64_t rowCount, float *out) 
     }
     decodeRow(where.encoding, bytes + stored * rowBytes, where.cols, out);
     if (!allFinite(out, where.cols))
-      return Status(Code::Unsupported)
-             << where.file << ": tensor " << shown(tensorName)
-             << " holds a value that is NaN or infinite in row " << row
-             << "; no result of this model would be a number, use a checkpoint without such values";
+      return Status(Code::Unsupported) << where.file << ": tensor " << shown(tensorName)
+                                       << " holds a value that is NaN or infinite in row " << row
+                                       << "; results would be no numbers, use a file without such values";
   }
   return Status::ok();
 }
