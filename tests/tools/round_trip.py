@@ -153,4 +153,5 @@ def main():
     harness.summarise(test.checks, test.failures)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,453 @@
+#!/usr/bin/env python3
+"""Bad input through the command line: bad_input.py --lorac PROGRAM
+
+Each test makes one edit to an input that works and expects one line on stderr that begins with `lorac: error: ` and says what is wrong, exit
+code 1, nothing on stdout and nothing written."""
+import argparse
+import json
+import pathlib
+import re
+import struct
+import sys
+import unittest
+
+import harness
+
+LORAC = None
+TIED = harness.GOLDENS / "llama-tied"
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.shared_folder = harness.temporary_folder()
+        cls.addClassCleanup(cls.shared_folder.cleanup)
+        shared = pathlib.Path(cls.shared_folder.name)
+        cls.model, cls.bundle = shared / "tied.lorac", shared / "all-r8.lora"
+        LORAC.ok("compile", TIED, "-o", cls.model, "--max-context", 64)
+        LORAC.ok("adapter", TIED / "adapters" / "all-r8", "--base", cls.model, "-o", cls.bundle)
+
+    def setUp(self):
+        folder = harness.temporary_folder()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.output = self.folder / "out"
+        self.output.mkdir()
+
+    def refuse(self, pattern, *arguments, environment=None):
+        """The call fails as every bad input must; its line matches `pattern`."""
+        result = LORAC.call(*arguments, environment=environment)
+        lines = result.stderr.splitlines()
+        told = f"\nlorac {' '.join(map(str, arguments))}\nexit {result.returncode}, stderr: {result.stderr}"
+        self.assertEqual(result.returncode, 1, told)
+        self.assertEqual(result.stdout, "", told)
+        self.assertTrue(lines and lines[0].startswith("lorac: error: "), told)
+        self.assertTrue(all(line.startswith("note: ") for line in lines[1:]), told)
+        self.assertRegex(lines[0], pattern)
+        self.assertEqual([path.name for path in self.output.iterdir()], [], "something was written")
+
+    def refuse_compile(self, pattern, source, *options):
+        self.refuse(pattern, "compile", source, "-o", self.output / "m.lorac", *options)
+
+    def refuse_adapter(self, pattern, source, *options, base=None):
+        self.refuse(pattern, "adapter", source, "--base", base or self.model, "-o", self.output / "a.lora", *options)
+
+    def refuse_run(self, pattern, *options, model=None, environment=None):
+        self.refuse(pattern, "run", model or self.model, "--tokens", "1,2,3", "--max-tokens", 2, "--logits", self.output / "l.npy",
+                    *options, environment=environment)
+
+    def checkpoint(self):
+        return harness.copy_tree(TIED, self.folder / "checkpoint")
+
+    def adapter(self, name="all-r8", golden=TIED):
+        return harness.copy_tree(golden / "adapters" / name, self.folder / "adapter")
+
+    def edit_config(self, folder, name="config.json", **changes):
+        config = json.loads((folder / name).read_text())
+        config.update(changes)
+        (folder / name).write_text(json.dumps(config))
+
+    def edit_tensors(self, path, edit):
+        tensors = harness.read_safetensors(path)
+        tensors = {name: (dtype, shape, bytes(data)) for name, (dtype, shape, data) in tensors.items()}
+        edit(tensors)
+        harness.write_safetensors(path, tensors)
+
+    def edited(self, source, name, edit):
+        """A copy of a file with its bytes edited."""
+        data = bytearray(source.read_bytes())
+        data = edit(data) or data
+        path = self.folder / name
+        path.write_bytes(data)
+        return path
+
+
+def flip(offset):
+    """An edit that flips one bit; negative offsets count from the end."""
+    def edit(data):
+        data[offset] ^= 0x10
+    return edit
+
+
+class Checkpoints(Case):
+    def test_missing(self):
+        self.refuse_compile("nowhere", self.folder / "nowhere")
+
+    def test_empty_folder(self):
+        (self.folder / "empty").mkdir()
+        self.refuse_compile("empty", self.folder / "empty")
+
+    def test_config_missing(self):
+        checkpoint = self.checkpoint()
+        (checkpoint / "config.json").unlink()
+        self.refuse_compile("config.json", checkpoint)
+
+    def test_config_not_json(self):
+        checkpoint = self.checkpoint()
+        (checkpoint / "config.json").write_text('{"model_type": ')
+        self.refuse_compile("config.json", checkpoint)
+
+    def test_weights_missing(self):
+        checkpoint = self.checkpoint()
+        (checkpoint / "model.safetensors").unlink()
+        self.refuse_compile("safetensors", checkpoint)
+
+    def test_weights_truncated(self):
+        checkpoint = self.checkpoint()
+        path = checkpoint / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+        self.refuse_compile("model.safetensors", checkpoint)
+
+    def test_weights_header_cut(self):
+        checkpoint = self.checkpoint()
+        path = checkpoint / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:200])
+        self.refuse_compile("model.safetensors", checkpoint)
+
+    def test_weights_header_larger_than_file(self):
+        checkpoint = self.checkpoint()
+        path = checkpoint / "model.safetensors"
+        path.write_bytes(struct.pack("<Q", 1 << 62) + path.read_bytes()[8:])
+        self.refuse_compile("model.safetensors", checkpoint)
+
+    def test_weights_empty(self):
+        checkpoint = self.checkpoint()
+        (checkpoint / "model.safetensors").write_bytes(b"")
+        self.refuse_compile("model.safetensors", checkpoint)
+
+    def test_tensor_missing(self):
+        checkpoint = self.checkpoint()
+        name = "model.layers.1.mlp.up_proj.weight"
+        self.edit_tensors(checkpoint / "model.safetensors", lambda tensors: tensors.pop(name))
+        self.refuse_compile(re.escape(name), checkpoint)
+
+    def test_tensor_of_another_shape(self):
+        checkpoint = self.checkpoint()
+        name = "model.layers.1.mlp.up_proj.weight"
+
+        def edit(tensors):
+            dtype, shape, data = tensors[name]
+            tensors[name] = dtype, [shape[0] // 2, shape[1] * 2], data
+        self.edit_tensors(checkpoint / "model.safetensors", edit)
+        self.refuse_compile(re.escape(name), checkpoint)
+
+    def test_tensor_unknown(self):
+        checkpoint = self.checkpoint()
+        name = "model.layers.0.self_attn.gate_extra.weight"
+        self.edit_tensors(checkpoint / "model.safetensors", lambda tensors: tensors.update({name: ("F32", [1], b"\0\0\0\0")}))
+        self.refuse_compile(re.escape(name), checkpoint)
+
+    def test_shard_missing(self):
+        checkpoint = harness.copy_tree(harness.GOLDENS / "llama-bias-rope3", self.folder / "checkpoint")
+        (checkpoint / "model-00002-of-00002.safetensors").unlink()
+        self.refuse_compile("model-00002-of-00002.safetensors", checkpoint)
+
+    def test_unknown_architecture(self):
+        checkpoint = self.checkpoint()
+        self.edit_config(checkpoint, model_type="nautilus", architectures=["NautilusForCausalLM"])
+        self.refuse_compile("(?i)nautilus", checkpoint)
+
+    def test_unknown_activation(self):
+        checkpoint = self.checkpoint()
+        self.edit_config(checkpoint, hidden_act="snake")
+        self.refuse_compile("snake", checkpoint)
+
+    def test_overflow_in_f16_names_the_site(self):
+        checkpoint = self.checkpoint()
+        name = "model.layers.2.mlp.down_proj.weight"
+
+        def edit(tensors):
+            dtype, shape, data = tensors[name]
+            tensors[name] = dtype, shape, struct.pack("<f", 1e6) + data[4:]
+        self.edit_tensors(checkpoint / "model.safetensors", edit)
+        self.refuse_compile(r"model\.layers\.2\.mlp\.down_proj", checkpoint, "--quantize", "f16")
+
+    def test_gguf_truncated(self):
+        import round_trip
+        whole = self.folder / "whole.gguf"
+        round_trip.write_gguf(whole, TIED)
+        for size in 3, 20, 400, whole.stat().st_size - 40:
+            with self.subTest(size=size):
+                cut = self.edited(whole, "cut.gguf", lambda data, size=size: data[:size])
+                self.refuse_compile("cut.gguf", cut)
+
+    def test_gguf_of_something_else(self):
+        path = self.folder / "text.gguf"
+        path.write_text("This is no checkpoint.\n" * 10)
+        self.refuse_compile("text.gguf", path)
+
+    def test_gguf_unknown_architecture(self):
+        import round_trip
+        whole = self.folder / "whole.gguf"
+        round_trip.write_gguf(whole, TIED)
+        other = self.edited(whole, "other.gguf",
+                            lambda data: data.replace(round_trip.gguf_string("llama"), round_trip.gguf_string("snail"), 1))
+        self.refuse_compile("snail", other)
+
+    def test_gguf_tensor_missing(self):
+        import round_trip
+        whole = self.folder / "whole.gguf"
+        round_trip.write_gguf(whole, TIED)
+        other = self.edited(whole, "other.gguf", lambda data: data.replace(b"blk.1.ffn_up.weight", b"blk.1.ffn_Up.weight", 1))
+        self.refuse_compile("blk.1.ffn_", other)
+
+    def test_dump_of_something_else(self):
+        path = self.folder / "dump.mlir"
+        path.write_text("this is no IR\n")
+        self.refuse_compile(r"dump\.mlir", path)
+
+    def test_dump_without_a_model(self):
+        path = self.folder / "dump.mlir"
+        path.write_text("module {\n}\n")
+        self.refuse_compile(r"dump\.mlir", path)
+
+    def test_dump_whose_weights_moved(self):
+        checkpoint = self.checkpoint()
+        dump = self.folder / "dump.mlir"
+        dump.write_text(LORAC.ok("compile", checkpoint, "-o", self.folder / "m.lorac", "--dump-ir-after", "import"))
+        (checkpoint / "model.safetensors").unlink()
+        self.refuse_compile("model.safetensors", dump)
+
+    def test_dump_whose_weights_changed(self):
+        checkpoint = self.checkpoint()
+        dump = self.folder / "dump.mlir"
+        dump.write_text(LORAC.ok("compile", checkpoint, "-o", self.folder / "m.lorac", "--dump-ir-after", "import"))
+        path = checkpoint / "model.safetensors"
+        data = bytearray(path.read_bytes())
+        data[-4] ^= 1
+        path.write_bytes(data)
+        self.refuse_compile("model.safetensors|digest|model.norm", dump)
+
+    def test_output_folder_missing(self):
+        self.refuse("nowhere", "compile", TIED, "-o", self.output / "nowhere" / "m.lorac")
+
+    def test_what_this_version_lacks(self):
+        self.refuse_compile("cuda", TIED, "--target", "cuda")
+        self.refuse_compile("--merge", TIED, "--merge", TIED / "adapters" / "all-r8")
+        for command in "merge", "bench", "serve":
+            with self.subTest(command=command):
+                self.refuse(command, command, self.model, "--port", "1")
+
+
+class Adapters(Case):
+    def test_missing(self):
+        self.refuse_adapter("nowhere", self.folder / "nowhere")
+
+    def test_config_missing(self):
+        adapter = self.adapter()
+        (adapter / "adapter_config.json").unlink()
+        self.refuse_adapter("adapter_config.json", adapter)
+
+    def test_weights_missing(self):
+        adapter = self.adapter()
+        (adapter / "adapter_model.safetensors").unlink()
+        self.refuse_adapter("adapter_model.safetensors", adapter)
+
+    def test_pickle(self):
+        adapter = self.adapter()
+        (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+        self.refuse_adapter(r"adapter_model\.bin", adapter)
+
+    def test_weights_truncated(self):
+        adapter = self.adapter()
+        path = adapter / "adapter_model.safetensors"
+        path.write_bytes(path.read_bytes()[:-10])
+        self.refuse_adapter("adapter_model.safetensors", adapter)
+
+    def rename(self, old, new):
+        adapter = self.adapter()
+
+        def edit(tensors):
+            for name in [name for name in tensors if old in name]:
+                tensors[name.replace(old, new)] = tensors.pop(name)
+        self.edit_tensors(adapter / "adapter_model.safetensors", edit)
+        return adapter
+
+    def test_unbound_tensor_of_a_layer_that_is_not_there(self):
+        self.refuse_adapter(r"layers\.9\.", self.rename("layers.1.mlp.up_proj.", "layers.9.mlp.up_proj."))
+
+    def test_unbound_tensor_of_a_module_that_is_not_there(self):
+        self.refuse_adapter("sideways_proj", self.rename("layers.1.mlp.up_proj.", "layers.1.mlp.sideways_proj."))
+
+    def test_unknown_tensor(self):
+        adapter = self.adapter()
+        name = "base_model.model.model.layers.0.mlp.up_proj.lora_C.weight"
+        self.edit_tensors(adapter / "adapter_model.safetensors", lambda tensors: tensors.update({name: ("F32", [1], b"\0\0\0\0")}))
+        self.refuse_adapter("lora_C", adapter)
+
+    def test_half_a_pair(self):
+        adapter = self.adapter()
+        name = "base_model.model.model.layers.0.mlp.up_proj.lora_B.weight"
+        self.edit_tensors(adapter / "adapter_model.safetensors", lambda tensors: tensors.pop(name))
+        self.refuse_adapter(r"layers\.0\.mlp\.up_proj", adapter)
+
+    def test_wrong_shape(self):
+        adapter = self.adapter()
+        name = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"
+
+        def edit(tensors):
+            dtype, shape, data = tensors[name]
+            tensors[name] = dtype, [shape[0], shape[1] - 1], data[:shape[0] * (shape[1] - 1) * (len(data) // (shape[0] * shape[1]))]
+        self.edit_tensors(adapter / "adapter_model.safetensors", edit)
+        self.refuse_adapter(r"layers\.0\.mlp\.up_proj", adapter)
+
+    def poison(self, value):
+        adapter = self.adapter()
+        name = "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight"
+
+        def edit(tensors):
+            dtype, shape, data = tensors[name]
+            tensors[name] = dtype, shape, struct.pack({"F32": "<f", "F16": "<e"}[dtype], value) + data[{"F32": 4, "F16": 2}[dtype]:]
+        self.edit_tensors(adapter / "adapter_model.safetensors", edit)
+        return adapter
+
+    def test_nan(self):
+        self.refuse_adapter(r"layers\.1\.mlp\.down_proj", self.poison(float("nan")))
+
+    def test_infinity(self):
+        self.refuse_adapter(r"layers\.1\.mlp\.down_proj", self.poison(float("inf")))
+
+    def test_shapes_of_another_base(self):
+        self.refuse_adapter("adapter", self.adapter(golden=harness.GOLDENS / "llama-odd"))
+
+    def test_config_key_that_changes_inference(self):
+        adapter = self.adapter()
+        self.edit_config(adapter, "adapter_config.json", use_sideways=True)
+        self.refuse_adapter("use_sideways", adapter)
+
+    def test_peft_type(self):
+        adapter = self.adapter()
+        self.edit_config(adapter, "adapter_config.json", peft_type="IA3")
+        self.refuse_adapter("IA3", adapter)
+
+    def test_base_is_no_model(self):
+        self.refuse_adapter("adapter_config.json", TIED / "adapters" / "all-r8", base=TIED / "adapters" / "all-r8" / "adapter_config.json")
+
+
+class Running(Case):
+    def test_model_missing(self):
+        self.refuse_run("nowhere", model=self.folder / "nowhere")
+
+    def test_model_is_a_bundle(self):
+        self.refuse_run("all-r8.lora", model=self.bundle)
+
+    def test_bundle_is_a_model(self):
+        self.refuse_run("tied.lorac", "--adapter", self.model)
+
+    def test_model_truncated(self):
+        size = self.model.stat().st_size
+        for keep in 0, 10, 63, 64, 500, 5000, size // 2, size - 1:
+            with self.subTest(keep=keep):
+                cut = self.edited(self.model, "cut.lorac", lambda data, keep=keep: data[:keep])
+                self.refuse_run(r"cut\.lorac", model=cut)
+                self.refuse(r"cut\.lorac", "inspect", cut, "--verify")
+
+    def test_model_bit_flipped(self):
+        size = self.model.stat().st_size
+        for offset in [0, 5, 9, 20, 40, 64, 70, 1000, size // 3, size // 2, size - 1]:
+            with self.subTest(offset=offset):
+                self.refuse_run(r"flipped\.lorac", model=self.edited(self.model, "flipped.lorac", flip(offset)))
+
+    def test_model_with_a_byte_more(self):
+        self.refuse_run(r"longer\.lorac", model=self.edited(self.model, "longer.lorac", lambda data: data + b"\0"))
+
+    def test_bundle_truncated(self):
+        size = self.bundle.stat().st_size
+        for keep in 0, 63, 64, 300, size // 2, size - 1:
+            with self.subTest(keep=keep):
+                cut = self.edited(self.bundle, "cut.lora", lambda data, keep=keep: data[:keep])
+                self.refuse_run(r"cut\.lora", "--adapter", cut)
+
+    def test_bundle_bit_flipped(self):
+        size = self.bundle.stat().st_size
+        for offset in [0, 5, 9, 20, 40, 64, 90, size // 2, size - 1]:
+            with self.subTest(offset=offset):
+                self.refuse_run(r"flipped\.lora", "--adapter", self.edited(self.bundle, "flipped.lora", flip(offset)))
+
+    def test_bundle_of_another_base(self):
+        checkpoint = self.checkpoint()
+        path = checkpoint / "model.safetensors"
+        data = bytearray(path.read_bytes())
+        data[-4] ^= 1
+        path.write_bytes(data)
+        other = self.folder / "other.lorac"
+        LORAC.ok("compile", checkpoint, "-o", other)
+        self.refuse_run(r"all-r8\.lora: made for base", "--adapter", self.bundle, model=other)
+        accepted = LORAC.call("run", other, "--tokens", "1,2,3", "--max-tokens", 2, "--adapter", self.bundle, "--accept-base", "--json")
+        self.assertEqual(accepted.returncode, 0, accepted.stderr)
+        self.assertIn("note: ", accepted.stderr)
+        self.assertTrue(json.loads(accepted.stdout)["adapters"][0]["accepted_base"])
+
+    def test_prompt_longer_than_the_context(self):
+        self.refuse("context of 64", "run", self.model, "--tokens", ",".join(["5"] * 65), "--logits", self.output / "l.npy")
+        self.refuse("context of 32", "run", self.model, "--tokens", ",".join(["5"] * 33), "--context", 32)
+        # As many as there is room for do run.
+        fits = LORAC.run_json(self.model, "--tokens", ",".join(["5"] * 64), "--ignore-eos")
+        self.assertEqual((len(fits["tokens"]), fits["finish"]), (1, "length"))
+
+    def test_more_new_tokens_than_the_context_has(self):
+        self.refuse("context of 64", "run", self.model, "--tokens", "1,2,3", "--max-tokens", 63)
+
+    def test_context_that_the_model_lacks(self):
+        self.refuse_run("context of 65", "--context", 65)
+
+    def test_token_outside_the_vocabulary(self):
+        self.refuse("320", "run", self.model, "--tokens", "1,320")
+
+    def test_text_without_a_tokenizer(self):
+        self.refuse("no tokenizer", "run", self.model, "--prompt", "Hello")
+        self.refuse("no tokenizer", "run", self.model, "--chat", "Hello")
+
+    def test_logits_into_a_folder_that_is_not_there(self):
+        self.refuse("nowhere", "run", self.model, "--tokens", "1", "--max-tokens", 1, "--logits", self.output / "nowhere" / "l.npy")
+
+    def test_requests_missing(self):
+        self.refuse("nowhere", "run", self.model, "--batch", self.folder / "nowhere")
+
+    def test_no_vulkan_device(self):
+        nothing = {"VK_ICD_FILENAMES": str(self.folder / "none.json"), "VK_DRIVER_FILES": str(self.folder / "none.json"),
+                   "LORAC_VULKAN_VALIDATION": "0"}
+        self.refuse_run("(?i)vulkan|device", "--device", "vulkan", environment=nothing)
+        self.refuse_run("(?i)vulkan|device", environment=nothing)
+        self.refuse("(?i)device", "devices", environment=nothing)
+
+    def test_device_number_that_is_not_there(self):
+        self.refuse_run("vulkan:99", "--device", "vulkan:99")
+
+    def test_inspect_of_something_else(self):
+        self.refuse(r"config\.json", "inspect", TIED / "config.json")
+        self.refuse("nowhere", "inspect", self.folder / "nowhere")
+        self.refuse(r"all-r8\.lora", "inspect", self.bundle, "--plan")
+
+
+def main():
+    global LORAC
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lorac", required=True)
+    arguments, rest = parser.parse_known_args()
+    LORAC = harness.Lorac(arguments.lorac)
+    unittest.main(argv=[sys.argv[0], *rest])
+
+
+if __name__ == "__main__":
+    main()
