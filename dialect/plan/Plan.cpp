@@ -259,7 +259,7 @@ LogicalResult KernelOp::verify() {
     if (!isa<IntegerAttr>(constant.getValue()))
       return emitOpError() << "'" << getSymName() << "': constant " << constant.getName() << " is no integer";
   if (getEpilogue())
-    for (Attribute attr : *getEpilogue()) {
+    for (Attribute attr : getEpilogue()->getValue()) {
       auto term = dyn_cast<TermAttr>(attr);
       if (!term)
         return emitOpError() << "'" << getSymName() << "': epilogue holds " << attr
