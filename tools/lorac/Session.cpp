@@ -12,26 +12,19 @@ namespace {
 /// A cache larger than this is made only where one request alone needs it; more requests wait for pages.
 constexpr uint64_t CacheBytes = 2ull << 30;
 
-std::string_view viewOf(const flatbuffers::String *text) {
-  return text ? std::string_view(text->c_str(), text->size()) : std::string_view();
-}
-
 } // namespace
 
 Result<std::unique_ptr<Session>> Session::open(const std::string &modelPath, const SessionOptions &options) {
   std::unique_ptr<Session> session(new Session);
   session->options = options;
   LORAC_ASSIGN(session->modelFile, ModelFile::open(modelPath));
-  if (const fbs::Tokenizer *table = session->model().metadata().tokenizer()) {
-    Result<Tokenizer> tokenizer = Tokenizer::create(*table);
-    if (!tokenizer)
-      return Status(tokenizer.status().code()) << modelPath << ": " << tokenizer.status().message();
-    session->text.emplace(*std::move(tokenizer));
+  if (session->model().metadata().tokenizer()) {
+    LORAC_ASSIGN(session->text, ModelText::create(session->model()));
   }
   return session;
 }
 
-Result<std::vector<uint32_t>> Session::tokensOf(const PromptRequest &request) {
+Result<std::vector<uint32_t>> Session::tokensOf(const PromptRequest &request) const {
   if (request.kind == PromptKind::Tokens)
     return request.tokens;
   if (!text)
@@ -40,29 +33,11 @@ Result<std::vector<uint32_t>> Session::tokensOf(const PromptRequest &request) {
            << ": has no tokenizer: its checkpoint had none; give token ids instead of text";
   if (request.kind == PromptKind::Text)
     return text->encode(request.text);
-
-  const fbs::Model &metadata = modelFile->metadata();
-  if (!chat) {
-    if (!metadata.chat_template())
-      return Status(Code::Unsupported)
-             << modelFile->path()
-             << ": has no chat template: its checkpoint had none; use --prompt with the whole text";
-    Result<ChatTemplate> parsed = ChatTemplate::parse(viewOf(metadata.chat_template()));
-    if (!parsed)
-      return Status(parsed.status().code()) << modelFile->path() << ": " << parsed.status().message()
-                                            << "; use --prompt with the whole text";
-    chat.emplace(*std::move(parsed));
-  }
   std::vector<ChatMessage> messages;
   if (request.system)
     messages.push_back({"system", *request.system});
   messages.push_back({"user", request.text});
-  Result<std::string> prompt = chat->render(messages, /*addGenerationPrompt=*/true,
-                                            viewOf(metadata.bos_token()), viewOf(metadata.eos_token()));
-  if (!prompt)
-    return Status(prompt.status().code()) << modelFile->path() << ": " << prompt.status().message();
-  // The template writes the special tokens itself.
-  return text->encode(*prompt, /*parseSpecial=*/true, /*addPrefixSuffix=*/false);
+  return text->encodeChat(messages);
 }
 
 Status Session::add(const PromptRequest &request, GenerationRequest &engineRequest) {

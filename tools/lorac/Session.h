@@ -3,13 +3,11 @@
 #define LORAC_TOOLS_LORAC_SESSION_H
 
 #include "runtime/engine/Batch.h"
-#include "runtime/text/ChatTemplate.h"
-#include "runtime/text/Tokenizer.h"
+#include "runtime/engine/ModelText.h"
 #include "tools/lorac/Requests.h"
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,7 +31,7 @@ public:
 
   const ModelFile &model() const { return *modelFile; }
   /// Null where the model file has none.
-  const Tokenizer *tokenizer() const { return text ? &*text : nullptr; }
+  const Tokenizer *tokenizer() const { return text ? &text->tokenizer() : nullptr; }
 
   /// Makes token ids of the prompt, reads its bundles, fixes how many new tokens it may have; `engineRequest`
   /// lacks only its stack. The Status of a request that cannot run.
@@ -55,12 +53,11 @@ private:
   };
 
   Session() = default;
-  Result<std::vector<uint32_t>> tokensOf(const PromptRequest &request);
+  Result<std::vector<uint32_t>> tokensOf(const PromptRequest &request) const;
 
   SessionOptions options;
   std::shared_ptr<const ModelFile> modelFile;
-  std::optional<Tokenizer> text;
-  std::optional<ChatTemplate> chat;
+  std::shared_ptr<const ModelText> text;
   std::map<std::string, Bundle> bundles; // by path
   std::vector<uint64_t> lengths;         // positions that each request can come to use
   std::shared_ptr<Engine> opened;

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""The command line's own contracts: usage errors, what goes to stdout and what to stderr, --json, --batch. cli.py --lorac PROGRAM"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import unittest
+
+import harness
+
+LORAC = None
+BIAS = harness.GOLDENS / "llama-bias-rope3"
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        holder = harness.temporary_folder()
+        cls.addClassCleanup(holder.cleanup)
+        cls.folder = pathlib.Path(holder.name)
+        cls.model = cls.folder / "m.lorac"
+        LORAC.ok("compile", BIAS, "-o", cls.model, "--max-context", 96)
+        cls.bundles = {}
+        for name in "all-r8", "qv-r4", "rslora-patterns":
+            cls.bundles[name] = cls.folder / f"{name}.lora"
+            LORAC.ok("adapter", BIAS / "adapters" / name, "--base", cls.model, "-o", cls.bundles[name])
+
+    def run_tokens(self, *options):
+        return LORAC.run_json(self.model, "--tokens", "5,6,7,8", "--max-tokens", 12, "--ignore-eos", *options)["tokens"]
+
+
+class Usage(Case):
+    def misuse(self, *arguments):
+        result = LORAC.call(*arguments)
+        lines = result.stderr.splitlines()
+        told = f"lorac {' '.join(map(str, arguments))}: exit {result.returncode}, {result.stderr}"
+        self.assertEqual((result.returncode, result.stdout), (2, ""), told)
+        self.assertTrue(lines[0].startswith("lorac: error: "), told)
+        self.assertTrue(lines[1].startswith("note: see lorac"), told)
+
+    def test_commands(self):
+        self.misuse()
+        self.misuse("fly")
+        self.misuse("run")
+        self.misuse("run", self.model)
+        self.misuse("compile", BIAS)
+        self.misuse("adapter", BIAS, "-o", self.folder / "x.lora")
+        self.misuse("run", self.model, "--tokens", "1", "--sideways")
+        self.misuse("inspect", self.model, "--plan", "--json")
+
+    def test_values(self):
+        run = ["run", self.model, "--tokens", "1"]
+        for strength in "nan", "inf", "-inf", "1e99", "much", "", "1.5x":
+            with self.subTest(strength=strength):
+                self.misuse(*run, "--adapter", f"{self.bundles['all-r8']}={strength}")
+        for options in (["--temperature", "-1"], ["--temperature", "nan"], ["--top-p", "0"], ["--top-p", "1.5"], ["--top-k", "-1"],
+                        ["--max-tokens", "-1"], ["--max-tokens", "many"], ["--seed", "-1"], ["--device", "abacus"],
+                        ["--device", "vulkan,deny=luck"], ["--prompt", "both"], ["--system", "x"], ["--batch", "x"],
+                        ["--json", "--print-tokens"]):
+            with self.subTest(options=options):
+                self.misuse(*run, *options)
+        for tokens in "", "a", "1,", ",1", "1,,2", "-1", "1.5", "4294967296":
+            with self.subTest(tokens=tokens):
+                self.misuse("run", self.model, "--tokens", tokens)
+        self.misuse("run", self.model, "--batch", "x", "--logits", "y")
+        for options in ["--dump-ir-after", "lunch"], ["--skip-pass", "lunch"], ["--skip-pass", "select"], ["--target", "abacus"]:
+            with self.subTest(options=options):
+                self.misuse("compile", BIAS, "-o", self.folder / "x.lorac", *options)
+        self.misuse("adapter", BIAS, "--base", self.model, "-o", self.folder / "x.lora", "--dtype", "int8")
+
+    def test_help(self):
+        for command in [], ["compile"], ["adapter"], ["run"], ["inspect"], ["devices"]:
+            with self.subTest(command=command):
+                result = LORAC.call(*command, "--help")
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertIn("Examples:", result.stdout)
+        self.assertRegex(LORAC.ok("--version"), r"^lorac \d+\.\d+\.\d+\n$")
+
+
+class Output(Case):
+    def test_tokens_alone_on_the_last_line(self):
+        result = LORAC.call("run", self.model, "--tokens", "5,6,7,8", "--max-tokens", 12, "--ignore-eos", "--print-tokens", "--stats")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual([int(token) for token in result.stdout.splitlines()[-1].split(",")], self.run_tokens())
+        self.assertIn("dispatches: ", result.stderr)
+        self.assertNotIn("dispatches", result.stdout)
+
+    def test_no_new_tokens(self):
+        logits = self.folder / "none.npy"
+        output = LORAC.run_json(self.model, "--tokens", "5,6,7", "--max-tokens", 0, "--logits", logits)
+        self.assertEqual((output["tokens"], output["finish"], output["prompt_tokens"]), ([], "length", 3))
+        self.assertEqual(harness.read_npy(logits)[:2], (3, 384))
+
+    def test_logits_of_each_position_fed(self):
+        logits = self.folder / "fed.npy"
+        tokens = LORAC.run_json(self.model, "--tokens", "5,6,7", "--max-tokens", 5, "--ignore-eos", "--logits", logits)["tokens"]
+        rows, columns, values = harness.read_npy(logits)
+        self.assertEqual((rows, columns), (3 + 5 - 1, 384))
+        for step, token in enumerate(tokens):
+            row = values[(2 + step) * columns:(3 + step) * columns]
+            self.assertEqual(row.index(max(row)), token)
+
+    def test_stops_at_an_eos_id(self):
+        # Long enough that the random model says one of its eos ids somewhere; where, --ignore-eos tells.
+        free = LORAC.run_json(self.model, "--tokens", "5", "--max-tokens", 96, "--ignore-eos", "--temperature", 3, "--seed", 11)["tokens"]
+        held = LORAC.run_json(self.model, "--tokens", "5", "--max-tokens", 96, "--temperature", 3, "--seed", 11)
+        ends = [index for index, token in enumerate(free) if token in (2, 3)]
+        expected = free[:ends[0] + 1] if ends else free
+        self.assertEqual(held["tokens"], expected)
+        self.assertEqual(held["finish"], "stop" if ends else "length")
+
+    def test_seeds(self):
+        first = self.run_tokens("--temperature", 1.5, "--seed", 1)
+        self.assertEqual(first, self.run_tokens("--temperature", 1.5, "--seed", 1))
+        self.assertNotEqual(first, self.run_tokens("--temperature", 1.5, "--seed", 2))
+        greedy = self.run_tokens()
+        self.assertEqual(greedy, self.run_tokens("--seed", 5))
+        self.assertEqual(greedy, self.run_tokens("--temperature", 1.5, "--top-k", 1, "--seed", 5))
+        self.assertEqual(greedy, self.run_tokens("--temperature", 1.5, "--top-p", 1e-9, "--seed", 5))
+
+    def test_strengths(self):
+        bundle = self.bundles["all-r8"]
+        base = self.run_tokens()
+        self.assertEqual(base, self.run_tokens("--adapter", f"{bundle}=0"))
+        whole = LORAC.run_json(self.model, "--tokens", "5,6,7,8", "--max-tokens", 12, "--ignore-eos", "--adapter", bundle,
+                               "--logits", self.folder / "whole.npy")
+        twice = LORAC.run_json(self.model, "--tokens", "5,6,7,8", "--max-tokens", 12, "--ignore-eos", "--adapter", f"{bundle}=0.25",
+                               "--adapter", f"{bundle}=0.75", "--logits", self.folder / "twice.npy")
+        self.assertEqual(harness.read_npy(self.folder / "whole.npy"), harness.read_npy(self.folder / "twice.npy"))
+        self.assertEqual(whole["tokens"], twice["tokens"])
+
+    def test_variants_agree(self):
+        bundle = self.bundles["all-r8"]
+        logits = []
+        for device in "vulkan", "vulkan,deny=texel", "vulkan,deny=subgroup", "vulkan,deny=texel,deny=subgroup":
+            path = self.folder / "variant.npy"
+            LORAC.run_json(self.model, "--tokens", "5,6,7,8,9,10,11,12,13,14", "--max-tokens", 4, "--ignore-eos", "--adapter", bundle,
+                           "--logits", path, "--device", device)
+            logits.append(harness.read_npy(path)[2])
+        scale = max(map(abs, logits[0]))
+        for other in logits[1:]:
+            self.assertLess(max(abs(a - b) for a, b in zip(logits[0], other)) / scale, 1e-3)
+
+    def test_full_stdout(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([LORAC.program, "run", self.model, "--tokens", "5", "--max-tokens", "2", "--print-tokens"],
+                                    stdout=full, stderr=subprocess.PIPE, text=True, env=LORAC.environment)
+        self.assertEqual(result.returncode, 1)
+        self.assertTrue(result.stderr.startswith("lorac: error: standard output: "), result.stderr)
+
+    def test_inspect(self):
+        model = json.loads(LORAC.ok("inspect", self.model, "--json"))
+        self.assertEqual((model["kind"], model["max_context"], model["eos_ids"], model["tokenizer"]), ("model", 96, [2, 3], False))
+        bundle = json.loads(LORAC.ok("inspect", self.bundles["all-r8"], "--json"))
+        self.assertEqual(bundle["fingerprints"], [model["fingerprint"]])
+        self.assertEqual((bundle["name"], bundle["bound_by_user"]), ("all-r8", True))
+        self.assertIn("verified: ", LORAC.ok("inspect", self.model, "--verify"))
+        plan = LORAC.ok("inspect", self.model, "--plan")
+        for program in model["programs"]:
+            self.assertIn(program["name"], plan)
+
+    def test_adapter_says_how_each_part_was_treated(self):
+        arguments = ["adapter", BIAS / "adapters" / "rslora-patterns", "--base", self.model, "-o", self.folder / "t.lora"]
+        told = json.loads(LORAC.ok(*arguments, "--json", "--name", "mine", "--version", "7"))
+        self.assertEqual((told["name"], told["version"], told["type"]), ("mine", "7", "f16"))
+        config = json.loads((BIAS / "adapters" / "rslora-patterns" / "adapter_config.json").read_text())
+        items = " ".join(treatment["item"] for treatment in told["treatments"])
+        for key in config:
+            self.assertIn(key, items)
+        for name in harness.read_safetensors(BIAS / "adapters" / "rslora-patterns" / "adapter_model.safetensors"):
+            self.assertIn(name, items)
+        self.assertLessEqual({treatment["verdict"] for treatment in told["treatments"]}, {"honoured", "folded", "dropped"})
+        self.assertIn("bound by your word", LORAC.ok(*arguments))
+
+    def test_devices(self):
+        for device in json.loads(LORAC.ok("devices", "--json"))["devices"]:
+            self.assertRegex(device["device"], r"^vulkan:\d+$")
+        self.assertIn("vulkan:0", LORAC.ok("devices"))
+
+
+class Batch(Case):
+    def requests(self, lines, *options):
+        path = self.folder / "requests.jsonl"
+        path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n")
+        output = LORAC.ok("run", self.model, "--batch", path, *options)
+        return [json.loads(line) for line in output.splitlines()]
+
+    def test_rows_of_the_same_steps_give_what_each_gives_alone(self):
+        stacks = [[], [("all-r8", 1)], [("qv-r4", 2)], [("all-r8", 0.5), ("rslora-patterns", -0.75)]]
+        lines, alone = [], []
+        for length in 1, 7, 40:
+            for stack in stacks:
+                tokens = [(11 * length + 7 * i) % 384 for i in range(length)]
+                lines.append({"tokens": tokens, "max_tokens": 20, "ignore_eos": True,
+                              "adapters": [{"path": str(self.bundles[name]), "strength": strength} for name, strength in stack]})
+                flags = [flag for name, strength in stack for flag in ("--adapter", f"{self.bundles[name]}={strength}")]
+                alone.append(LORAC.run_json(self.model, "--tokens", ",".join(map(str, tokens)), "--max-tokens", 20, "--ignore-eos",
+                                            *flags)["tokens"])
+        for options in [], ["--max-rows", 16], ["--max-rows", 3]:
+            results = self.requests(lines, *options)
+            self.assertEqual([result["index"] for result in results], list(range(len(lines))))
+            self.assertEqual([result["tokens"] for result in results], alone)
+            self.assertEqual({result["finish"] for result in results}, {"length"})
+
+    def test_a_bad_request_stops_no_other(self):
+        good = {"tokens": [5, 6], "max_tokens": 3, "ignore_eos": True}
+        bad = ["not JSON", "[1]", {}, {"tokens": []}, {"tokens": [384]}, {"tokens": [1], "prompt": "x"}, {"tokens": [1], "colour": 1},
+               {"tokens": [1], "max_tokens": -1}, {"tokens": [1.5]}, {"tokens": [1], "temperature": -1}, {"prompt": "no tokenizer"},
+               {"chat": "no template"}, {"tokens": [1] * 200}, {"tokens": [1], "max_tokens": 1000}, {"tokens": [1], "system": "x"},
+               {"tokens": [1], "adapters": [{"path": str(self.folder / "nowhere.lora")}]}, {"tokens": [1], "adapters": [{"strength": 1}]},
+               {"tokens": [1], "adapters": [{"path": str(self.model)}]}, '{"tokens": [1], "adapters": [{"path": "x", "strength": 1e999}]}']
+        lines = [good] + [line for request in bad for line in (request, good)]
+        results = self.requests(lines)
+        self.assertEqual([result["index"] for result in results], list(range(len(lines))))
+        for index, result in enumerate(results):
+            if index % 2 == 0:
+                self.assertEqual((result["tokens"], result["finish"]), (results[0]["tokens"], "length"))
+            else:
+                self.assertEqual((result["tokens"], result["finish"]), ([], "error"), lines[index])
+                self.assertTrue(result["error"], lines[index])
+        self.assertEqual(len(results[0]["tokens"]), 3)
+
+    def test_options_are_the_defaults_of_lines(self):
+        results = self.requests([{"tokens": [5, 6, 7, 8]}, {"tokens": [5, 6, 7, 8], "max_tokens": 2}, "", {"tokens": [5, 6, 7, 8], "adapters": []}],
+                                "--max-tokens", 12, "--ignore-eos", "--adapter", self.bundles["all-r8"])
+        stacked = self.run_tokens("--adapter", self.bundles["all-r8"])
+        self.assertEqual([result["tokens"] for result in results], [stacked, stacked[:2], self.run_tokens()])
+
+    def test_stats(self):
+        path = self.folder / "requests.jsonl"
+        path.write_text('{"tokens": [5, 6, 7], "max_tokens": 4, "ignore_eos": true}\n' * 5)
+        result = LORAC.call("run", self.model, "--batch", path, "--stats", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        stats = json.loads(result.stderr)["stats"]
+        self.assertEqual((stats["requests"], stats["prompt_tokens"], stats["new_tokens"], stats["steps"]), (5, 15, 20, 4))
+
+    def test_nothing_to_run(self):
+        self.assertEqual(self.requests([]), [])
+        self.assertEqual(self.requests(["x"])[0]["finish"], "error")
+
+
+def main():
+    global LORAC
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lorac", required=True)
+    arguments, rest = parser.parse_known_args()
+    LORAC = harness.Lorac(arguments.lorac)
+    unittest.main(argv=[sys.argv[0], *rest])
+
+
+main()
