@@ -65,6 +65,17 @@ lora::MapOp soleMap(lora::LinearOp linear) {
   return map && allRead && map->getBlock() == linear->getBlock() ? map : nullptr;
 }
 
+/// Whether the weights of all segments have one packed type, or none yet: a kernel that combines segments
+/// reads one.
+bool haveOneType(ArrayRef<lora::LinearOp> linears) {
+  llvm::SmallPtrSet<Attribute, 2> types;
+  for (lora::LinearOp linear : linears)
+    for (lora::SegmentAttr segment : linear.getSegmentList())
+      types.insert(
+          SymbolTable::lookupNearestSymbolFrom<lora::WeightOp>(linear, segment.getWeight()).getPacked());
+  return types.size() == 1;
+}
+
 /// Partitions what reads one x. Pairs that a map combines come first and stay by themselves (a linear of
 /// three segments takes no epilogue); then each linear goes to the first group with room for it.
 SmallVector<Group> partition(ArrayRef<lora::LinearOp> readers) {
@@ -82,7 +93,7 @@ SmallVector<Group> partition(ArrayRef<lora::LinearOp> readers) {
     if (linear.getNumResults() != 1)
       continue;
     auto [it, isFirst] = firstOfMap.try_emplace(map, linear);
-    if (isFirst || !fits(it->second, linear))
+    if (isFirst || !fits(it->second, linear) || !haveOneType({it->second, linear}))
       continue;
     groups.push_back({it->second, linear});
     grouped.insert(it->second);
@@ -153,6 +164,8 @@ void join(ArrayRef<lora::LinearOp> group) {
 /// reads is known before the linear.
 bool canInline(lora::LinearOp linear, lora::MapOp map, DominanceInfo &dominance) {
   if (linear.getNumResults() > MaxCombined || soleMap(linear) != map)
+    return false;
+  if (linear.getNumResults() > 1 && !haveOneType(linear))
     return false;
   llvm::SmallSetVector<Value, MaxExtras> extras(llvm::from_range, linear.getExtras());
   for (Value input : map.getInputs()) {

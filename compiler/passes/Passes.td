@@ -31,7 +31,7 @@ def FusePass : Pass<"lora-fuse", "::mlir::ModuleOp"> {
 
     A `lora.map` over a linear's result moves into its epilogue where nobody else reads that result: with the
     result alone (an activation) or with another value that is known before the linear (a residual), or over both
-    results of a linear with exactly two segments (silu(gate)·up). An epilogue reads at most 2 further values.
+    results of a linear with exactly two segments of one packed type (silu(gate)·up). An epilogue reads at most 2 further values.
   }];
   let statistics = [
     Statistic<"joined", "joined", "Linears that became part of another">,
@@ -48,6 +48,7 @@ def QuantizePass : Pass<"lora-quantize", "::mlir::ModuleOp"> {
 
     Types are `f32` and `f16`. Another type, or a pattern that matches no matrix, is an error. A tied weight whose
     uses get different types is untied: the second type gets a `lora.weight` of its own, and a remark says what that costs.
+    An epilogue over two segments that get different types becomes a `lora.map` again, since a kernel reads one type.
   }];
   let options = [ListOption<"rules", "rules", "std::string", "Rules that follow those of lora.model, separated by commas">];
   let statistics = [

@@ -4,6 +4,8 @@
 #include "compiler/passes/Passes.h"
 #include "compiler/passes/Untie.h"
 
+#include "mlir/IR/Builders.h"
+
 namespace lorac {
 #define GEN_PASS_DEF_QUANTIZEPASS
 #include "compiler/passes/Passes.h.inc"
@@ -75,6 +77,30 @@ void setCode(lora::WeightOp weight, lora::Code code) {
                                        lora::PackedAttr::get(weight.getContext(), code)));
 }
 
+/// Whether an epilogue combines two segments whose weights now have different packed types, which no kernel
+/// reads. With further operands it stays, and select says what to do.
+bool mustSplit(SymbolTable &symbols, lora::LinearOp linear) {
+  SmallVector<lora::SegmentAttr> segments = linear.getSegmentList();
+  if (!linear.hasEpilogue() || segments.size() != 2 || !linear.getExtras().empty())
+    return false;
+  auto typeOf = [&](lora::SegmentAttr segment) {
+    return symbols.lookup<lora::WeightOp>(segment.getWeight().getAttr()).getPacked();
+  };
+  return typeOf(segments[0]) != typeOf(segments[1]);
+}
+
+/// Takes the epilogue out of a linear again, as a map over its results.
+void split(lora::LinearOp linear) {
+  OpBuilder builder(linear);
+  Type type = linear.getResult(0).getType();
+  auto plain = lora::LinearOp::create(builder, linear.getLoc(), SmallVector<Type>(2, type), linear.getX(),
+                                      ValueRange{}, linear.getSegmentsAttr(), linear.getAdaptersAttr());
+  auto map = lora::MapOp::create(builder, linear.getLoc(), type, plain.getResults());
+  map.getBody().takeBody(linear.getEpilogue());
+  linear.getResult(0).replaceAllUsesWith(map.getResult());
+  linear.erase();
+}
+
 struct QuantizePass final : public lorac::impl::QuantizePassBase<QuantizePass> {
   using QuantizePassBase::QuantizePassBase;
 
@@ -93,6 +119,12 @@ struct QuantizePass final : public lorac::impl::QuantizePassBase<QuantizePass> {
             << "quantize rule '" << rule.text << "': the pattern matches no site and no matrix of the model";
         return signalPassFailure();
       }
+    SmallVector<lora::LinearOp> mixed;
+    getOperation().walk([&](lora::LinearOp linear) {
+      if (linear->getParentOfType<ModuleOp>() == getOperation() && mustSplit(symbols, linear))
+        mixed.push_back(linear);
+    });
+    llvm::for_each(mixed, split);
   }
 
   /// The op that errors about rules point to.

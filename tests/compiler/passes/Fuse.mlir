@@ -219,6 +219,30 @@ module @gate_read_twice {
 
 // -----
 
+// gate and up have different packed types, which no kernel combines: joined at most, and the map stays.
+// CHECK-LABEL: module @gate_up_two_types
+// CHECK: lora.linear %{{.*}} [#lora.segment<@gate, site = "gate", open>, #lora.segment<@up, site = "up", open>] :
+// CHECK: lora.map
+module @gate_up_two_types {
+  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
+  lora.weight @gate from(#lora.source<"/m", 0, 1536, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<24x16xf32, #lora.packed<f32>>
+  lora.weight @up from(#lora.source<"/m", 0, 1536, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<24x16xf32, #lora.packed<f16>>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
+    %g = lora.linear %x [#lora.segment<@gate, site = "gate", open>] : (tensor<?x16xf32>) -> tensor<?x24xf32>
+    %u = lora.linear %x [#lora.segment<@up, site = "up", open>] : (tensor<?x16xf32>) -> tensor<?x24xf32>
+    %m = lora.map %g, %u {
+    ^bb0(%a: f32, %b: f32):
+      %s = arith.mulf %a, %b : f32
+      lora.yield %s : f32
+    } : (tensor<?x24xf32>, tensor<?x24xf32>) -> tensor<?x24xf32>
+    lora.yield %m, %c : tensor<?x24xf32>, !lora.cache
+  }
+}
+
+// -----
+
 // A residual that is known before the linear becomes its point-wise operand; the order of the sum stays.
 // CHECK-LABEL: module @residual
 // CHECK: %[[X:.*]] = lora.embed

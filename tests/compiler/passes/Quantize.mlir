@@ -140,6 +140,55 @@ module @packed_before {
 
 // -----
 
+// An epilogue over two segments that get different types becomes a map again: a kernel reads one type.
+// CHECK-LABEL: module @epilogue_two_types
+// CHECK: %[[R:.*]]:2 = lora.linear %{{.*}} [#lora.segment<@gate, site = "gate", open>, #lora.segment<@up, site = "up", open>] : (tensor<?x16xf32>) -> (tensor<?x24xf32>, tensor<?x24xf32>)
+// CHECK-NEXT: %[[M:.*]] = lora.map %[[R]]#0, %[[R]]#1 {
+// CHECK-NEXT: ^bb0(%[[A:.*]]: f32, %[[B:.*]]: f32):
+// CHECK-NEXT: arith.mulf %[[A]], %[[B]]
+// CHECK: lora.yield %[[M]], %{{.*}} : tensor<?x24xf32>, !lora.cache
+module @epilogue_two_types {
+  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["gate=f32"]}
+  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
+  lora.weight @gate from(#lora.source<"/m", 0, 1536, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<24x16xf32>
+  lora.weight @up from(#lora.source<"/m", 0, 1536, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<24x16xf32>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
+    %m = lora.linear %x [#lora.segment<@gate, site = "gate", open>, #lora.segment<@up, site = "up", open>] {
+    ^bb0(%a: f32, %b: f32):
+      %s = arith.mulf %a, %b : f32
+      lora.yield %s : f32
+    } : (tensor<?x16xf32>) -> tensor<?x24xf32>
+    lora.yield %m, %c : tensor<?x24xf32>, !lora.cache
+  }
+}
+
+// -----
+
+// With one type the epilogue stays.
+// CHECK-LABEL: module @epilogue_one_type
+// CHECK: lora.linear %{{.*}} [#lora.segment<@gate, site = "gate", open>, #lora.segment<@up, site = "up", open>] {
+// CHECK-NOT: lora.map
+module @epilogue_one_type {
+  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["f32"]}
+  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
+  lora.weight @gate from(#lora.source<"/m", 0, 1536, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<24x16xf32>
+  lora.weight @up from(#lora.source<"/m", 0, 1536, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<24x16xf32>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
+    %m = lora.linear %x [#lora.segment<@gate, site = "gate", open>, #lora.segment<@up, site = "up", open>] {
+    ^bb0(%a: f32, %b: f32):
+      %s = arith.mulf %a, %b : f32
+      lora.yield %s : f32
+    } : (tensor<?x16xf32>) -> tensor<?x24xf32>
+    lora.yield %m, %c : tensor<?x24xf32>, !lora.cache
+  }
+}
+
+// -----
+
 // bf16 is a type that this version cannot pack.
 module @not_available_bf16 {
   // expected-error@+1 {{quantize rule 'bf16': type 'bf16' is not available in this version, f32 and f16 are}}
