@@ -6,10 +6,22 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <string_view>
 #include <tuple>
 
 namespace lorac::vulkan {
 namespace {
+
+constexpr unsigned bitOf(std::string_view feature) {
+#define FEATURE(NAME, BIT, MEANING)                                                                          \
+  if (feature == #NAME)                                                                                      \
+    return BIT;
+#include "schemas/Features.def"
+#undef FEATURE
+  return 64;
+}
+constexpr unsigned SubgroupBit = bitOf("subgroup");
+static_assert(SubgroupBit < 64);
 
 /// A reason why a variant does not run: the feature of Features.def (or the limit) and what is short.
 std::string lacks(const char *feature, const std::string &why) {
@@ -65,19 +77,9 @@ std::optional<std::string> missingFeature(const DeviceCaps &caps, const VariantN
     return "feature bits " + std::to_string(left) + " (unknown to this version)";
   if (variant.texel && caps.denies("texel"))
     return lacks("texel", "denied");
-  enum : uint64_t {
-#define FEATURE(NAME, BIT, MEANING) bit_##NAME = uint64_t(1) << BIT,
-#include "schemas/Features.def"
-#undef FEATURE
-  };
-  if (variant.features & bit_subgroup) {
-    if (!caps.hasSubgroups())
-      return lacks("subgroup",
-                   "the device lacks 8 lanes, or ballot, shuffle or arithmetic in compute shaders");
-    // A group that names subgroups is one: its broadcasts must reach all of its lanes.
-    if (variant.lanes > caps.subgroupSize)
-      return lacks("subgroup", needHave("lanes", variant.lanes, caps.subgroupSize));
-  }
+  // Code that names subgroups takes groups of several of them too, as long as each has 8 lanes.
+  if (variant.features >> SubgroupBit & 1 && !caps.hasSubgroups())
+    return lacks("subgroup", "the device lacks 8 lanes, or ballot, shuffle or arithmetic in compute shaders");
   return std::nullopt;
 }
 

@@ -1,0 +1,281 @@
+#include "tests/runtime/device/DeviceTestModel.h"
+
+#include "schemas/Header.h"
+#include "tests/support/StatusTest.h"
+
+#include <cstring>
+
+namespace lorac::test {
+namespace {
+
+using Words = std::vector<uint32_t>;
+
+// Made from the .comp files beside this one, which say how.
+const Words EmbedTexel =
+#include "tests/runtime/device/spirv/embed_texel.inc"
+    ;
+const Words EmbedStorage =
+#include "tests/runtime/device/spirv/embed_storage.inc"
+    ;
+const Words GatherTexel =
+#include "tests/runtime/device/spirv/gather_texel.inc"
+    ;
+const Words GatherStorage =
+#include "tests/runtime/device/spirv/gather_storage.inc"
+    ;
+const Words MapSubgroup =
+#include "tests/runtime/device/spirv/map_subgroup.inc"
+    ;
+const Words MapTexel =
+#include "tests/runtime/device/spirv/map_texel.inc"
+    ;
+const Words MapStorage =
+#include "tests/runtime/device/spirv/map_storage.inc"
+    ;
+
+constexpr uint32_t MaxRows = 4, TableBytes = 1024, Pieces = RowWidth / 4;
+constexpr uint64_t Texel = 1, Subgroup = 2, Storage = 4; // schemas/Features.def
+
+void addVariant(TinyModel &tiny, fbs::KernelT &kernel, const std::string &name, uint64_t features,
+                const Words &code) {
+  auto variant = std::make_unique<fbs::VariantT>();
+  variant->name = name;
+  variant->features = features;
+  variant->texel = (features & Texel) != 0;
+  variant->lanes = 8;
+  variant->segment = 0;
+  variant->offset = tiny.segments[0].size();
+  variant->size = code.size() * 4;
+  Bytes bytes(code.size() * 4);
+  std::memcpy(bytes.data(), code.data(), bytes.size());
+  tiny.segments[0].insert(tiny.segments[0].end(), bytes.begin(), bytes.end());
+  kernel.variants.push_back(std::move(variant));
+}
+
+struct Role {
+  const char *name;
+  fbs::Access access;
+  fbs::Element element;
+};
+
+fbs::KernelT &addKernel(TinyModel &tiny, const std::string &name, std::vector<Role> roles,
+                        std::vector<std::string> push) {
+  auto kernel = std::make_unique<fbs::KernelT>();
+  kernel->name = kernel->catalog = name;
+  for (const Role &role : roles) {
+    auto binding = std::make_unique<fbs::BindingT>();
+    binding->role = role.name;
+    binding->access = role.access;
+    binding->element = role.element;
+    kernel->bindings.push_back(std::move(binding));
+  }
+  kernel->push = std::move(push);
+  tiny.model.kernels.push_back(std::move(kernel));
+  return *tiny.model.kernels.back();
+}
+
+void addConstant(fbs::KernelT &kernel, const std::string &name) {
+  auto constant = std::make_unique<fbs::ConstantT>();
+  constant->name = name;
+  kernel.constants.push_back(std::move(constant)); // of value 0
+}
+
+void addKernels(TinyModel &tiny) {
+  using fbs::Access, fbs::Element;
+  fbs::KernelT &embed = addKernel(tiny, "embed",
+                                  {{"table", Access::Read, Element::U32x4},
+                                   {"rows", Access::Read, Element::U32x4},
+                                   {"y", Access::Write, Element::F32x4}},
+                                  {"pieces", "y_stride"});
+  addConstant(embed, "WEIGHT_F32");
+  addVariant(tiny, embed, "texel", Texel, EmbedTexel);
+  addVariant(tiny, embed, "storage", Storage, EmbedStorage);
+  fbs::KernelT &map =
+      addKernel(tiny, "map", {{"operand0", Access::Read, Element::F32}, {"y", Access::Write, Element::F32}},
+                {"width", "stride0", "stride1", "y_stride", "column0", "column1"});
+  addConstant(map, "HAS_OPERAND1");
+  map.epilogue = {fbs::EpilogueTerm(0, 0, fbs::EpilogueOp::Operand)};
+  addVariant(tiny, map, "subgroup", Texel | Subgroup, MapSubgroup);
+  addVariant(tiny, map, "texel", Texel, MapTexel);
+  addVariant(tiny, map, "storage", Storage, MapStorage);
+  fbs::KernelT &gather = addKernel(tiny, "gather",
+                                   {{"x", Access::Read, Element::F32x4},
+                                    {"out", Access::Read, Element::U32x4},
+                                    {"y", Access::Write, Element::F32x4}},
+                                   {"width", "x_stride", "y_stride"});
+  addVariant(tiny, gather, "texel", Texel, GatherTexel);
+  addVariant(tiny, gather, "storage", Storage, GatherStorage);
+}
+
+class Builder {
+public:
+  Builder(const std::string &name, bool adapters) {
+    program = std::make_unique<fbs::ProgramT>();
+    program->name = name;
+    program->rows_min = 1;
+    program->rows_max = MaxRows;
+    program->adapters = adapters;
+  }
+  fbs::BufferT &buffer(const std::string &name, fbs::Space space, uint64_t offset, const Terms &size) {
+    auto made = std::make_unique<fbs::BufferT>();
+    made->name = name;
+    made->space = space;
+    made->offset = expr(constant(offset));
+    made->size = expr(size);
+    program->buffers.push_back(std::move(made));
+    return *program->buffers.back();
+  }
+  void logits(uint64_t bytes) {
+    fbs::BufferT &made = buffer("logits", fbs::Space::Out, 0, constant(bytes));
+    made.row_stride = made.width = RowWidth;
+  }
+  struct Range {
+    uint32_t buffer;
+    uint64_t offset;
+    Terms size;
+  };
+  fbs::CommandT &command(fbs::CommandKind kind, const std::vector<Range> &ranges) {
+    auto made = std::make_unique<fbs::CommandT>();
+    made->kind = kind;
+    for (const Range &range : ranges) {
+      auto view = std::make_unique<fbs::ViewT>();
+      view->buffer = range.buffer;
+      view->offset = expr(constant(range.offset));
+      view->size = expr(range.size);
+      made->views.push_back(std::move(view));
+    }
+    program->commands.push_back(std::move(made));
+    return *program->commands.back();
+  }
+  void dispatch(uint32_t kernel, const std::vector<Range> &ranges, const std::vector<Terms> &grid,
+                const std::vector<uint64_t> &push) {
+    fbs::CommandT &made = command(fbs::CommandKind::Dispatch, ranges);
+    made.kernel = kernel;
+    for (const Terms &axis : grid)
+      made.grid.push_back(expr(axis));
+    for (uint64_t value : push)
+      made.push.push_back(expr(constant(value)));
+  }
+  void barrier() { command(fbs::CommandKind::Barrier, {}); }
+  std::unique_ptr<fbs::ProgramT> take() { return std::move(program); }
+
+private:
+  std::unique_ptr<fbs::ProgramT> program;
+};
+
+void addPrograms(fbs::ModelT &model) {
+  using fbs::CommandKind, fbs::Space;
+  const Terms table = constant(TableBytes), rowBytes = constant(MaxRows * RowWidth * 4),
+              records = constant(MaxRows * 16), one = constant(1), rows = symbol("rows"),
+              outRows = symbol("out_rows");
+
+  Builder step("rows", false);
+  step.buffer("table0", Space::Weight, 0, table);
+  step.buffer("rows", Space::Step, 0, records).input = fbs::StepInput::Rows;
+  step.buffer("outs", Space::Step, 256, records).input = fbs::StepInput::OutRows;
+  step.buffer("x", Space::Arena, 0, rowBytes);
+  step.buffer("z", Space::Arena, 256, rowBytes);
+  step.logits(MaxRows * RowWidth * 4);
+  step.dispatch(0, {{0, 0, table}, {1, 0, records}, {3, 0, rowBytes}}, {rows, one, one}, {Pieces, Pieces});
+  step.barrier();
+  step.dispatch(1, {{3, 0, rowBytes}, {4, 0, rowBytes}}, {constant(2), rows, one},
+                {RowWidth, RowWidth, 0, RowWidth, 0, 0});
+  step.barrier();
+  step.dispatch(2, {{4, 0, rowBytes}, {2, 0, records}, {5, 0, rowBytes}}, {one, outRows, one},
+                {Pieces, Pieces, Pieces});
+  model.programs.push_back(step.take());
+
+  Builder moves("moves", false);
+  moves.buffer("table1", Space::Weight, TableBytes, table);
+  moves.buffer("table2", Space::Weight, 2 * TableBytes, table);
+  moves.logits(2 * TableBytes);
+  moves.buffer("a", Space::Arena, 0, table);
+  moves.command(CommandKind::Copy, {{0, 0, table}, {3, 0, table}});
+  moves.barrier();
+  moves.command(CommandKind::Fill, {{3, 256, constant(256)}});
+  moves.barrier();
+  moves.command(CommandKind::Copy, {{3, 0, table}, {2, 0, table}});
+  moves.command(CommandKind::Copy, {{1, 0, table}, {2, TableBytes, table}});
+  model.programs.push_back(moves.take());
+
+  Builder remember("remember", false);
+  remember.buffer("table1", Space::Weight, TableBytes, table);
+  remember.buffer("cache", Space::Cache, 0, symbol("pages") * constant(512));
+  remember.logits(TableBytes);
+  remember.command(CommandKind::Copy, {{1, 0, table}, {2, 0, table}});
+  remember.barrier();
+  remember.command(CommandKind::Copy, {{0, 0, table}, {1, 0, table}});
+  model.programs.push_back(remember.take());
+
+  Builder pool("pool", true);
+  pool.buffer("pool", Space::Pool, 0, symbol("pool_bytes"));
+  pool.logits(TableBytes);
+  pool.command(CommandKind::Copy, {{0, 0, symbol("pool_bytes")}, {1, 0, symbol("pool_bytes")}});
+  model.programs.push_back(pool.take());
+}
+
+} // namespace
+
+TinyModel deviceTestModel() {
+  TinyModel tiny = minimalModel();
+  fbs::ModelT &model = tiny.model;
+  model.kernels.clear();
+  model.programs.clear();
+  tiny.segments.assign(1, {});
+  addKernels(tiny);
+
+  Bytes weights;
+  model.weights.clear();
+  for (uint32_t t = 0; t < 3; ++t) {
+    auto weight = std::make_unique<fbs::WeightT>();
+    weight->name = "table" + std::to_string(t);
+    weight->type = fbs::WeightType::VectorF32;
+    weight->rows = TableBytes / 4;
+    weight->cols = 1;
+    weight->offset = weights.size();
+    weight->size = TableBytes;
+    model.weights.push_back(std::move(weight));
+    for (uint32_t i = 0; i < TableBytes / 4; ++i) {
+      float value = float(1000 * t + i);
+      const auto *bytes = reinterpret_cast<const uint8_t *>(&value);
+      weights.insert(weights.end(), bytes, bytes + 4);
+    }
+  }
+  // Two segments, so that a table lies in both.
+  model.weight_bytes = weights.size();
+  tiny.segments.emplace_back(weights.begin(), weights.begin() + 1280);
+  tiny.segments.emplace_back(weights.begin() + 1280, weights.end());
+
+  for (auto &symbol : model.symbols) {
+    if (symbol->name == "rows" || symbol->name == "out_rows")
+      symbol->maximum = MaxRows;
+    if (symbol->name == "pool_bytes")
+      symbol->maximum = TableBytes;
+  }
+  addPrograms(model);
+  model.arena_bytes = expr(constant(TableBytes));
+  model.cache_page_bytes = 512;
+  model.max_rows = MaxRows;
+  return tiny;
+}
+
+LoadSymbols deviceTestSymbols() {
+  LoadSymbols symbols;
+  symbols.pages = symbols.maxPages = 4;
+  symbols.maxItems = 16;
+  symbols.maxEntries = 4;
+  symbols.poolBytes = 1024;
+  return symbols;
+}
+
+ParsedModel parsed(TinyModel model) {
+  ParsedModel result;
+  result.bytes = model.bytes();
+  auto file = ModelFile::parse(result.bytes, "test.lorac");
+  EXPECT_OK(file);
+  if (file)
+    result.file = *file;
+  return result;
+}
+
+} // namespace lorac::test

@@ -1,0 +1,515 @@
+// Runs on whatever Vulkan devices there are (lavapipe where there is no GPU), under the validation layer.
+#include "runtime/device/vulkan/VulkanModel.h"
+#include "tests/runtime/device/DeviceTestModel.h"
+#include "tests/support/StatusTest.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+namespace lorac::vulkan {
+namespace {
+
+using test::LogitsBuffer;
+using test::RowWidth;
+
+/// An environment variable for as long as a test runs.
+class ScopedVariable {
+public:
+  ScopedVariable(const char *name, const char *value) : name(name) {
+    if (const char *before = std::getenv(name))
+      old = before;
+    setenv(name, value, 1);
+  }
+  ~ScopedVariable() {
+    if (old)
+      setenv(name, old->c_str(), 1);
+    else
+      unsetenv(name);
+  }
+
+private:
+  const char *name;
+  std::optional<std::string> old;
+};
+
+class Vulkan : public testing::Test {
+protected:
+  void SetUp() override {
+    auto created = Instance::create(true);
+    if (!created)
+      GTEST_SKIP() << created.status().message();
+    instance = *created;
+    auto devices = instance->devices();
+    ASSERT_OK(devices);
+    if (devices->empty())
+      GTEST_SKIP() << "no Vulkan device";
+    options.validation = true;
+    model = test::parsed(test::deviceTestModel());
+    ASSERT_TRUE(model.file);
+  }
+  /// The layer has nothing to say about closing a model either.
+  void TearDown() override {
+    if (instance) {
+      EXPECT_OK(instance->validationStatus());
+    }
+  }
+
+  Result<std::unique_ptr<DeviceModel>> open(const std::string &spec = "vulkan",
+                                            const LoadSymbols &symbols = test::deviceTestSymbols()) {
+    auto parsedSpec = DeviceSpec::parse(spec);
+    EXPECT_OK(parsedSpec);
+    return openModel(instance, *parsedSpec, *model.file, symbols, options);
+  }
+
+  std::shared_ptr<Instance> instance;
+  test::ParsedModel model;
+  Options options;
+};
+
+/// Runs program "rows" with these tokens and asks for the logits of `outs`.
+Status runRows(DeviceModel &device, const std::vector<uint32_t> &tokens, const std::vector<uint32_t> &outs) {
+  auto write = [&](size_t buffer, const std::vector<uint32_t> &values) {
+    std::span<uint8_t> bytes = device.stepBuffer(test::RowsProgram, buffer);
+    ASSERT_EQ(bytes.size(), 64u);
+    std::memset(bytes.data(), 0, bytes.size());
+    for (size_t i = 0; i < values.size(); ++i)
+      std::memcpy(bytes.data() + 16 * i, &values[i], 4);
+  };
+  write(test::RowsInput, tokens);
+  write(test::OutRowsInput, outs);
+  StepSymbols symbols;
+  symbols.rows = tokens.size();
+  symbols.outRows = outs.size();
+  return device.run(test::RowsProgram, symbols, 16 * (tokens.size() + outs.size()));
+}
+
+void expectRow(std::span<const float> row, uint32_t token, float tag) {
+  for (size_t k = 0; k < RowWidth; ++k)
+    ASSERT_EQ(row[k], float(token * RowWidth + k) + tag) << "token " << token << ", column " << k;
+}
+
+void expectRuns(DeviceModel &device, float tag) {
+  ASSERT_OK(runRows(device, {3, 15, 0}, {2, 1}));
+  std::span<const float> logits = device.outBuffer(test::RowsProgram, test::RowsLogits);
+  ASSERT_EQ(logits.size(), 4 * RowWidth);
+  expectRow(logits.first(RowWidth), 0, tag);
+  expectRow(logits.subspan(RowWidth, RowWidth), 15, tag);
+}
+
+/// Program "moves" shows all of table1 but a hole, and table2.
+void expectMoves(DeviceModel &device) {
+  ASSERT_OK(device.run(test::MovesProgram, {1, 1, 0}, 0));
+  std::span<const float> out = device.outBuffer(test::MovesProgram, LogitsBuffer);
+  ASSERT_EQ(out.size(), 512u);
+  for (size_t i = 0; i < 256; ++i) {
+    ASSERT_EQ(out[i], i >= 64 && i < 128 ? 0.0f : float(1000 + i)) << i;
+    ASSERT_EQ(out[256 + i], float(2000 + i)) << i;
+  }
+}
+
+uint64_t dispatchesOf(const DeviceCounters &counters, const std::string &kernel) {
+  for (const auto &[name, count] : counters.dispatchesByKernel)
+    if (name == kernel)
+      return count;
+  ADD_FAILURE() << "no counter for " << kernel;
+  return 0;
+}
+
+TEST_F(Vulkan, ListsDevices) {
+  std::string why = "unset";
+  std::vector<DeviceInfo> devices = listDevices(&why);
+  ASSERT_FALSE(devices.empty()) << why;
+  EXPECT_EQ(why, "");
+  for (size_t i = 0; i < devices.size(); ++i) {
+    EXPECT_EQ(devices[i].kind, "vulkan");
+    EXPECT_EQ(devices[i].index, int(i));
+    EXPECT_NE(devices[i].name, "");
+    EXPECT_NE(devices[i].driver, "");
+    EXPECT_GT(devices[i].memoryBytes, 0u);
+    EXPECT_GT(devices[i].subgroupSize, 0u);
+    EXPECT_EQ(devices[i].features.back(), "storage");
+  }
+}
+
+TEST_F(Vulkan, RunsTheFirstVariant) {
+  auto device = open();
+  ASSERT_OK(device);
+  expectRuns(**device, test::SubgroupTag);
+  expectRuns(**device, test::SubgroupTag);
+  EXPECT_EQ((*device)->description().rfind("vulkan:0 ", 0), 0u) << (*device)->description();
+}
+
+TEST_F(Vulkan, DenialsForceLowerVariants) {
+  auto texel = open("vulkan,deny=subgroup");
+  ASSERT_OK(texel);
+  expectRuns(**texel, test::TexelTag);
+  auto storage = open("vulkan,deny=texel");
+  ASSERT_OK(storage);
+  expectRuns(**storage, test::StorageTag);
+  EXPECT_STATUS(open("vulkan,deny=texel,deny=storage"), Code::Incompatible,
+                "kernel 'embed' has no variant for ");
+}
+
+TEST_F(Vulkan, FallsToStorageWhenTexelsAreTooFew) {
+  options.adjustCaps = [](DeviceCaps &caps) { caps.maxTexelBufferElements = 63; };
+  auto device = open();
+  ASSERT_OK(device);
+  expectRuns(**device, test::StorageTag); // map reads 64 elements
+}
+
+TEST_F(Vulkan, CountsWhatItDoes) {
+  auto device = open();
+  ASSERT_OK(device);
+  DeviceCounters opened = (*device)->counters();
+  EXPECT_EQ(opened.steps, 0u);
+  EXPECT_EQ(opened.pipelinesMade, 0u);
+  EXPECT_EQ(opened.allocations, 6u); // one a space
+  EXPECT_GE(opened.allocatedBytes, 3072u + 1024 + 2048 + 1024 + 320 + 2048);
+  EXPECT_EQ(opened.weightBytesUploaded, 3072u);
+
+  ASSERT_OK(runRows(**device, {1, 2, 3, 4}, {0}));
+  DeviceCounters once = (*device)->counters();
+  EXPECT_EQ(once.steps, 1u);
+  EXPECT_EQ(once.dispatches, 3u);
+  EXPECT_EQ(once.adapterDispatches, 0u);
+  EXPECT_EQ(once.barriers, 2u);
+  EXPECT_EQ(once.pipelinesMade, 3u);
+  EXPECT_EQ(once.stepBytesUploaded, 80u);
+
+  // A step without logits leaves gather out; pipelines are made once.
+  ASSERT_OK(runRows(**device, {1, 2}, {}));
+  DeviceCounters twice = (*device)->counters();
+  EXPECT_EQ(twice.dispatches, 5u);
+  EXPECT_EQ(dispatchesOf(twice, "embed"), 2u);
+  EXPECT_EQ(dispatchesOf(twice, "map"), 2u);
+  EXPECT_EQ(dispatchesOf(twice, "gather"), 1u);
+  EXPECT_EQ(dispatchesOf(twice, "linear"), 0u);
+  EXPECT_EQ(twice.pipelinesMade, 3u);
+  EXPECT_EQ(twice.allocations, opened.allocations);
+  EXPECT_EQ(twice.allocatedBytes, opened.allocatedBytes);
+}
+
+TEST_F(Vulkan, GridsFollowEachStep) {
+  auto device = open();
+  ASSERT_OK(device);
+  for (uint32_t rows : {1u, 4u, 2u, 4u, 1u, 1u}) {
+    std::vector<uint32_t> tokens, outs;
+    for (uint32_t i = 0; i < rows; ++i) {
+      tokens.push_back((7 * i + rows) % 16);
+      outs.push_back(rows - 1 - i);
+    }
+    ASSERT_OK(runRows(**device, tokens, outs));
+    std::span<const float> logits = (*device)->outBuffer(test::RowsProgram, test::RowsLogits);
+    for (uint32_t i = 0; i < rows; ++i)
+      expectRow(logits.subspan(i * RowWidth, RowWidth), tokens[outs[i]], test::SubgroupTag);
+  }
+}
+
+TEST_F(Vulkan, FillsCopiesAndKeepsTheCache) {
+  auto device = open();
+  ASSERT_OK(device);
+  expectMoves(**device);
+  auto cache = [&] {
+    EXPECT_OK((*device)->run(test::RememberProgram, {1, 1, 0}, 0));
+    return (*device)->outBuffer(test::RememberProgram, LogitsBuffer);
+  };
+  std::span<const float> fresh = cache();
+  ASSERT_EQ(fresh.size(), 256u);
+  for (float value : fresh)
+    ASSERT_EQ(value, 0.0f);
+  std::span<const float> later = cache();
+  for (size_t i = 0; i < later.size(); ++i)
+    ASSERT_EQ(later[i], float(1000 + i));
+}
+
+void expectPool(DeviceModel &device) {
+  std::vector<float> values(256);
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = float(i) / 2;
+  std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t *>(values.data()), 1024);
+  ASSERT_OK(device.writePool(0, bytes.first(16)));
+  ASSERT_OK(device.writePool(16, bytes.subspan(16)));
+  ASSERT_OK(device.run(test::PoolProgram, {1, 0, 0}, 0));
+  std::span<const float> out = device.outBuffer(test::PoolProgram, test::PoolLogitsBuffer);
+  ASSERT_EQ(out.size(), 256u);
+  for (size_t i = 0; i < out.size(); ++i)
+    ASSERT_EQ(out[i], values[i]);
+  EXPECT_EQ(device.counters().poolBytesUploaded, 1024u);
+}
+
+TEST_F(Vulkan, WritesThePool) {
+  auto device = open();
+  ASSERT_OK(device);
+  expectPool(**device);
+  std::vector<uint8_t> bytes(32);
+  EXPECT_STATUS((*device)->writePool(8, bytes), Code::InvalidArgument, "multiples of 16");
+  EXPECT_STATUS((*device)->writePool(0, std::span(bytes).first(4)), Code::InvalidArgument, "multiples of 16");
+  EXPECT_STATUS((*device)->writePool(1008, bytes), Code::InvalidArgument,
+                "do not lie in the adapter pool of 1024 bytes");
+  EXPECT_STATUS((*device)->writePool(uint64_t(0) - 16, bytes), Code::InvalidArgument,
+                "do not lie in the adapter pool");
+}
+
+TEST_F(Vulkan, StagesWhatTheHostMayNotSee) {
+  options.limits.stagingBytes = 256; // so that every table takes several pieces
+  auto device = open("vulkan,deny=hostvisible");
+  ASSERT_OK(device);
+  EXPECT_EQ((*device)->counters().allocations, 7u); // the staging buffer
+  EXPECT_EQ((*device)->counters().weightBytesUploaded, 3072u);
+  expectRuns(**device, test::SubgroupTag);
+  expectMoves(**device);
+  expectPool(**device);
+}
+
+TEST_F(Vulkan, SplitsWeightsOverAllocations) {
+  options.limits.allocationBytes = 1024;
+  for (const char *spec : {"vulkan", "vulkan,deny=hostvisible", "vulkan,deny=texel"}) {
+    auto device = open(spec);
+    ASSERT_OK(device);
+    EXPECT_GE((*device)->counters().allocations, 8u); // three for the weights
+    expectMoves(**device);
+  }
+}
+
+TEST_F(Vulkan, FlushesMemoryThatIsNotCoherent) {
+  // Coherent memory may be flushed as well, so the path runs on any device.
+  options.adjustCaps = [](DeviceCaps &caps) {
+    for (MemoryType &type : caps.memoryTypes)
+      type.hostCoherent = false;
+  };
+  static std::atomic<int> flushes, invalidations;
+  static PFN_vkFlushMappedMemoryRanges realFlush;
+  static PFN_vkInvalidateMappedMemoryRanges realInvalidate;
+  flushes = invalidations = 0;
+  options.adjustApi = [](DeviceApi &api) {
+    realFlush = std::exchange(api.vkFlushMappedMemoryRanges,
+                              [](VkDevice device, uint32_t count, const VkMappedMemoryRange *ranges) {
+                                ++flushes;
+                                return realFlush(device, count, ranges);
+                              });
+    realInvalidate = std::exchange(api.vkInvalidateMappedMemoryRanges,
+                                   [](VkDevice device, uint32_t count, const VkMappedMemoryRange *ranges) {
+                                     ++invalidations;
+                                     return realInvalidate(device, count, ranges);
+                                   });
+  };
+  auto device = open();
+  ASSERT_OK(device);
+  int before = flushes;
+  EXPECT_GE(before, 3); // steps and outputs once, each piece of the weights
+  expectRuns(**device, test::SubgroupTag);
+  EXPECT_EQ(flushes, before + 1);
+  EXPECT_EQ(invalidations, 1);
+}
+
+TEST_F(Vulkan, SessionsWithoutAdaptersHaveNoPool) {
+  LoadSymbols symbols = test::deviceTestSymbols();
+  symbols.poolBytes = symbols.maxItems = symbols.maxEntries = 0;
+  auto device = open("vulkan", symbols);
+  ASSERT_OK(device);
+  EXPECT_EQ((*device)->counters().allocations, 5u);
+  expectRuns(**device, test::SubgroupTag);
+  EXPECT_STATUS((*device)->run(test::PoolProgram, {1, 0, 0}, 0), Code::InvalidArgument,
+                "program 'pool' needs buffer 'pool', which this session has no memory for");
+  std::vector<uint8_t> bytes(16);
+  EXPECT_STATUS((*device)->writePool(0, bytes), Code::InvalidArgument, "adapter pool of 0 bytes");
+  expectRuns(**device, test::SubgroupTag);
+}
+
+TEST_F(Vulkan, RejectsStepsOutsideTheProgram) {
+  auto device = open();
+  ASSERT_OK(device);
+  EXPECT_STATUS((*device)->run(4, {1, 1, 0}, 0), Code::InvalidArgument,
+                "has 4 programs, there is no number 4");
+  EXPECT_STATUS((*device)->run(0, {0, 0, 0}, 0), Code::InvalidArgument,
+                "program 'rows' serves 1 to 4 rows, not 0");
+  EXPECT_STATUS((*device)->run(0, {5, 0, 0}, 0), Code::InvalidArgument, "serves 1 to 4 rows, not 5");
+  EXPECT_STATUS((*device)->run(0, {1, 5, 0}, 0), Code::InvalidArgument, "logits of at most 4 rows, not 5");
+  EXPECT_STATUS((*device)->run(0, {1, 1, 17}, 0), Code::InvalidArgument,
+                "17 items, this session has room for 16");
+  EXPECT_EQ((*device)->counters().steps, 0u);
+  EXPECT_TRUE((*device)->stepBuffer(9, 0).empty());
+  EXPECT_TRUE((*device)->stepBuffer(0, 9).empty());
+  EXPECT_TRUE((*device)->stepBuffer(0, 0).empty()); // a weight
+  EXPECT_TRUE((*device)->outBuffer(0, test::RowsInput).empty());
+}
+
+TEST_F(Vulkan, RefusesWhatDoesNotFitTheHeap) {
+  options.adjustCaps = [](DeviceCaps &caps) {
+    for (uint64_t &heap : caps.heaps)
+      heap = 4096;
+  };
+  EXPECT_STATUS(open(), Code::OutOfMemory, "test.lorac: needs ");
+}
+
+TEST_F(Vulkan, CatchesAPlantedMistake) {
+  // Code that reads texel buffers, said to read storage buffers: the descriptors are of the wrong type.
+  test::TinyModel wrong = test::deviceTestModel();
+  wrong.model.kernels[0]->variants[0]->texel = false;
+  model = test::parsed(std::move(wrong));
+  auto device = open();
+  ASSERT_OK(device);
+  EXPECT_STATUS(runRows(**device, {1}, {0}), Code::Internal, "the validation layer says: ");
+  EXPECT_EQ((*device)->counters().steps, 0u);
+  expectMoves(**device); // the other programs are sound
+}
+
+TEST_F(Vulkan, DeviceLossIsFinal) {
+  static std::atomic<bool> lose;
+  static PFN_vkQueueSubmit realSubmit;
+  lose = false;
+  options.adjustApi = [](DeviceApi &api) {
+    realSubmit = std::exchange(
+        api.vkQueueSubmit, [](VkQueue queue, uint32_t count, const VkSubmitInfo *submits, VkFence fence) {
+          return lose ? VK_ERROR_DEVICE_LOST : realSubmit(queue, count, submits, fence);
+        });
+  };
+  auto device = open();
+  ASSERT_OK(device);
+  expectRuns(**device, test::SubgroupTag);
+  lose = true;
+  EXPECT_STATUS(runRows(**device, {1}, {0}), Code::DeviceLost,
+                "vkQueueSubmit failed: the device stopped answering");
+  lose = false;
+  EXPECT_STATUS(runRows(**device, {1}, {0}), Code::DeviceLost, "open a new session");
+  std::vector<uint8_t> bytes(16);
+  EXPECT_STATUS((*device)->writePool(0, bytes), Code::DeviceLost, "open a new session");
+  EXPECT_EQ((*device)->counters().steps, 1u);
+}
+
+/// Calls that may fail: each counts down, and the one that reaches zero fails.
+std::atomic<int> callsLeft;
+DeviceApi realApi;
+template <auto Member> struct Sweep;
+template <typename... Arguments, VkResult (VKAPI_PTR *DeviceApi::*Member)(Arguments...)>
+struct Sweep<Member> {
+  static VkResult VKAPI_PTR call(Arguments... arguments) {
+    return --callsLeft == 0 ? VK_ERROR_OUT_OF_DEVICE_MEMORY : (realApi.*Member)(arguments...);
+  }
+};
+template <auto Member> void failIn(DeviceApi &api) { api.*Member = &Sweep<Member>::call; }
+
+TEST_F(Vulkan, EveryFailingCallIsReported) {
+  options.adjustApi = [](DeviceApi &api) {
+    realApi = api;
+    failIn<&DeviceApi::vkCreateBuffer>(api);
+    failIn<&DeviceApi::vkAllocateMemory>(api);
+    failIn<&DeviceApi::vkBindBufferMemory>(api);
+    failIn<&DeviceApi::vkMapMemory>(api);
+    failIn<&DeviceApi::vkCreateBufferView>(api);
+    failIn<&DeviceApi::vkCreateShaderModule>(api);
+    failIn<&DeviceApi::vkCreateDescriptorSetLayout>(api);
+    failIn<&DeviceApi::vkCreatePipelineLayout>(api);
+    failIn<&DeviceApi::vkCreatePipelineCache>(api);
+    failIn<&DeviceApi::vkCreateComputePipelines>(api);
+    failIn<&DeviceApi::vkCreateDescriptorPool>(api);
+    failIn<&DeviceApi::vkAllocateDescriptorSets>(api);
+    failIn<&DeviceApi::vkCreateCommandPool>(api);
+    failIn<&DeviceApi::vkAllocateCommandBuffers>(api);
+    failIn<&DeviceApi::vkBeginCommandBuffer>(api);
+    failIn<&DeviceApi::vkCreateFence>(api);
+    failIn<&DeviceApi::vkResetFences>(api);
+    failIn<&DeviceApi::vkQueueSubmit>(api);
+  };
+  int failures = 0;
+  for (int failing = 1;; ++failing) {
+    ASSERT_LT(failing, 200);
+    callsLeft = failing;
+    auto device = open("vulkan,deny=hostvisible");
+    if (!device) {
+      ++failures;
+      EXPECT_STATUS(device, Code::OutOfMemory, "failed: out of device memory");
+      continue;
+    }
+    Status first = runRows(**device, {3}, {0});
+    if (!first.isOk()) {
+      ++failures;
+      EXPECT_STATUS(first, Code::OutOfMemory, "failed: out of device memory");
+      EXPECT_EQ((*device)->counters().steps, 0u);
+    }
+    bool fired = callsLeft <= 0;
+    callsLeft = 0; // no further call reaches zero
+    // The failure has left nothing half done: the same step runs now.
+    ASSERT_OK(runRows(**device, {3}, {0}));
+    expectRow((*device)->outBuffer(test::RowsProgram, test::RowsLogits).first(RowWidth), 3,
+              test::SubgroupTag);
+    if (!fired)
+      break;
+  }
+  EXPECT_GE(failures, 40);
+}
+
+TEST_F(Vulkan, ModelsRunBesideEachOther) {
+  ScopedVariable validation("LORAC_VULKAN_VALIDATION", "1");
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t)
+    threads.emplace_back([&] {
+      for (int round = 0; round < 2; ++round) {
+        auto device = openDevice({}, *model.file, test::deviceTestSymbols());
+        ASSERT_OK(device);
+        expectRuns(**device, test::SubgroupTag);
+        expectMoves(**device);
+      }
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+TEST_F(Vulkan, OpenDeviceFollowsItsSpec) {
+  ScopedVariable validation("LORAC_VULKAN_VALIDATION", "1");
+  auto openSpec = [&](const char *text) {
+    auto spec = DeviceSpec::parse(text);
+    EXPECT_OK(spec);
+    return openDevice(*spec, *model.file, test::deviceTestSymbols());
+  };
+  EXPECT_OK(openSpec("auto"));
+  EXPECT_OK(openSpec("vulkan:0"));
+  EXPECT_STATUS(openSpec("vulkan:99"), Code::DeviceUnavailable, "vulkan:99: there are ");
+  EXPECT_STATUS(openSpec("cpu"), Code::DeviceUnavailable,
+                "device cpu: this build has no such device; use auto or vulkan");
+  EXPECT_STATUS(openSpec("cuda"), Code::DeviceUnavailable, "device cuda: this build has no such device");
+}
+
+TEST_F(Vulkan, OpenDeviceValidatesOnDemand) {
+  test::TinyModel wrong = test::deviceTestModel();
+  wrong.model.kernels[0]->variants[0]->texel = false;
+  model = test::parsed(std::move(wrong));
+  ScopedVariable validation("LORAC_VULKAN_VALIDATION", "1");
+  auto device = openDevice({}, *model.file, test::deviceTestSymbols());
+  ASSERT_OK(device);
+  EXPECT_STATUS(runRows(**device, {1}, {0}), Code::Internal, "the validation layer says: ");
+}
+
+TEST_F(Vulkan, NamesThePackageOfAMissingLayer) {
+  ScopedVariable layers("VK_LAYER_PATH", "/nonexistent");
+  EXPECT_STATUS(Instance::create(true).status(), Code::DeviceUnavailable,
+                "install Debian's vulkan-validationlayers");
+}
+
+TEST_F(Vulkan, NamesThePackageOfAMissingDriver) {
+  ScopedVariable drivers("VK_ICD_FILENAMES", "/nonexistent.json"),
+      newer("VK_DRIVER_FILES", "/nonexistent.json");
+  std::string why;
+  EXPECT_TRUE(listDevices(&why).empty());
+  EXPECT_NE(why.find("mesa-vulkan-drivers"), std::string::npos) << why;
+  EXPECT_STATUS(openDevice({}, *model.file, test::deviceTestSymbols()), Code::DeviceUnavailable,
+                "mesa-vulkan-drivers");
+}
+
+TEST(VulkanResult, EveryResultHasItsCode) {
+  EXPECT_OK(resultStatus(VK_SUCCESS, "vkX"));
+  EXPECT_OK(resultStatus(VK_INCOMPLETE, "vkX"));
+  EXPECT_STATUS(resultStatus(VK_ERROR_OUT_OF_HOST_MEMORY, "vkX"), Code::OutOfMemory,
+                "vulkan: vkX failed: out of host memory");
+  EXPECT_STATUS(resultStatus(VK_ERROR_OUT_OF_DEVICE_MEMORY, "vkX"), Code::OutOfMemory,
+                "out of device memory");
+  EXPECT_STATUS(resultStatus(VK_ERROR_DEVICE_LOST, "vkX"), Code::DeviceLost, "stopped answering");
+  EXPECT_STATUS(resultStatus(VK_ERROR_INCOMPATIBLE_DRIVER, "vkX"), Code::DeviceUnavailable,
+                "the driver does not start");
+  EXPECT_STATUS(resultStatus(VK_ERROR_UNKNOWN, "vkX"), Code::Internal, "VkResult -13");
+}
+
+} // namespace
+} // namespace lorac::vulkan
