@@ -29,6 +29,7 @@ using container::sizeOf;
 using container::view;
 
 constexpr uint64_t MaxFeatures = uint64_t(1) << 31;
+constexpr uint64_t PieceBytes = 16;
 constexpr uint64_t MaxGridAxis = 65535;
 constexpr uint32_t MaxLanes = 1024;
 constexpr uint32_t PageTokens = 16;
@@ -218,9 +219,11 @@ private:
                          << weight->rows() << " x " << weight->cols() << " of "
                          << fbs::EnumNameWeightType(weight->type()) << " take "
                          << (size ? std::to_string(*size) : "more than memory can hold");
-      if (weight->offset() % format::ViewAlignment != 0)
+      // Programs see the buffers around weights, and those start at multiples of 256; joined vectors inside
+      // need not.
+      if (weight->offset() % PieceBytes != 0)
         return corrupt() << "weight " << quoted(*weight->name()) << " starts at " << weight->offset()
-                         << ", no multiple of " << format::ViewAlignment;
+                         << ", no multiple of " << PieceBytes;
       if (!rangeInside(weight->offset(), weight->size(), model.weight_bytes()))
         return corrupt() << "weight " << quoted(*weight->name()) << " (offset " << weight->offset() << ", "
                          << weight->size() << " bytes) ends after the weight space's " << model.weight_bytes()
@@ -384,13 +387,16 @@ private:
         return at() << "on " << entry.name << ", which has none";
       return Status::ok();
     }
-    if (count == 0)
-      return at() << "is missing";
     if (count > MaxEpilogueTerms)
       return at() << "has " << count << " terms, at most " << MaxEpilogueTerms << " are allowed";
     const int64_t segments = linear ? constantOf(kernel, "COMBINE") : 0;
     const bool operands[] = {map || constantOf(kernel, "HAS_OPERAND0") != 0,
                              constantOf(kernel, "HAS_OPERAND1") != 0};
+    if (count == 0) { // a linear of one segment without an epilogue gives the segment
+      if (segments == 1)
+        return Status::ok();
+      return at() << "is missing";
+    }
     size_t depth = 0;
     for (uint32_t i = 0; i < count; ++i) {
       const fbs::EpilogueTerm &term = *kernel.epilogue()->Get(i);

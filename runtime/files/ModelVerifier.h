@@ -14,7 +14,7 @@ namespace lorac {
 
 /// Limits of one epilogue; the second bounds the stack that it needs.
 constexpr size_t MaxEpilogueTerms = 256;
-constexpr size_t MaxEpilogueDepth = 16;
+constexpr size_t MaxEpilogueDepth = 32;
 
 /// Bytes that a weight of this type and shape takes; nothing where they pass 2^63.
 std::optional<uint64_t> weightBytesOf(fbs::WeightType type, uint64_t rows, uint64_t cols);

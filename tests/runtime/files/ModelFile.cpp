@@ -485,7 +485,8 @@ TEST(ModelFile, WeightSizesFollowTheTileLayout) {
 }
 
 TEST(ModelFile, RejectsWeightOffset) {
-  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[2]->offset += 128; }), "no multiple of 256");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[2]->offset += 8; }),
+                 "weight 'block.q.weight' starts at 776, no multiple of 16");
 }
 
 TEST(ModelFile, RejectsWeightOutsideTheSpace) {
@@ -676,8 +677,13 @@ TEST(ModelFile, RejectsEpilogueWhereThereIsNone) {
 }
 
 TEST(ModelFile, RejectsMissingEpilogue) {
-  EXPECT_CORRUPT(withEpilogue("linear", {}), "kernel 'linear': epilogue is missing");
+  EXPECT_OK(withEpilogue("linear", {})); // one segment: the segment itself
   EXPECT_CORRUPT(withEpilogue("add", {}), "kernel 'add': epilogue is missing");
+  EXPECT_CORRUPT(edited([](TinyModel &t) {
+                   named(kernel(t, "linear").constants, "COMBINE").value = 2;
+                   kernel(t, "linear").epilogue.clear();
+                 }),
+                 "kernel 'linear': epilogue is missing");
 }
 
 TEST(ModelFile, RejectsEpilogueSegment) {
@@ -716,9 +722,9 @@ TEST(ModelFile, RejectsEpilogueLeftOver) {
 }
 
 TEST(ModelFile, RejectsEpilogueTooDeep) {
-  std::vector<fbs::EpilogueTerm> terms(17, term(Op::Segment));
-  terms.resize(33, term(Op::Add));
-  EXPECT_CORRUPT(withEpilogue("linear", terms), "term 16 stacks more than 16 values");
+  std::vector<fbs::EpilogueTerm> terms(33, term(Op::Segment));
+  terms.resize(65, term(Op::Add));
+  EXPECT_CORRUPT(withEpilogue("linear", terms), "term 32 stacks more than 32 values");
 }
 
 TEST(ModelFile, RejectsEpilogueTooLong) {
