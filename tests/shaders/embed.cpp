@@ -1,0 +1,66 @@
+// embed.cpp - rows of a tiled table come back exactly.
+#include "tests/shaders/KernelTest.h"
+
+namespace lorac::shader {
+namespace {
+namespace half8 {
+#define LANES 8
+#define WEIGHT_F32 0
+#include "shaders/embed.kernel"
+#undef LANES
+#undef WEIGHT_F32
+} // namespace half8
+namespace float1 {
+#define LANES 1
+#define WEIGHT_F32 1
+#include "shaders/embed.kernel"
+#undef LANES
+#undef WEIGHT_F32
+} // namespace float1
+
+template <typename Run> void check(bool isF32, uint32_t width, Run run) {
+  SCOPED_TRACE(width);
+  const uint32_t vocabulary = 21, tokens[] = {20, 0, 7, 8, 20};
+  Random random(width);
+  std::vector<float> values = random.uniforms(size_t(vocabulary) * width);
+  std::vector<uint32_t> table = tiled(values, vocabulary, width, isF32), rows;
+  for (uint32_t token : tokens)
+    rows.insert(rows.end(), {token, 3, 0, 0});
+  uint32_t perPiece = isF32 ? 4 : 8, pieces = ceilDiv(width, perPiece), stride = roundUp(width, 32);
+  std::vector<float> y = poisoned(size_t(5) * stride);
+  run(table, rows, y, pieces, stride / 4);
+  expectNoFaults();
+  for (uint32_t s = 0; s < 5; ++s)
+    for (uint32_t k = 0; k < stride; ++k) {
+      float got = y[size_t(s) * stride + k];
+      if (k < width)
+        EXPECT_EQ(got, stored(values[size_t(tokens[s]) * width + k], isF32));
+      else if (k < pieces * perPiece)
+        EXPECT_EQ(got, 0.0f);
+      else
+        EXPECT_TRUE(isPoison(got));
+    }
+}
+
+TEST(EmbedKernel, CopiesRows) {
+  for (uint32_t width : {8u, 33u, 64u, 72u, 200u}) {
+    for (uint32_t groups : {1u, 3u})
+      check(false, width, [&](auto &table, auto &rows, auto &y, uint32_t pieces, uint32_t stride) {
+        half8::table.bind(table);
+        half8::rows.bind(rows);
+        half8::y.bind(y);
+        half8::push = {pieces, stride};
+        runGrid(half8::embed, 8, groups, 5);
+      });
+    check(true, width, [&](auto &table, auto &rows, auto &y, uint32_t pieces, uint32_t stride) {
+      float1::table.bind(table);
+      float1::rows.bind(rows);
+      float1::y.bind(y);
+      float1::push = {pieces, stride};
+      runGrid(float1::embed, 1, 1, 5);
+    });
+  }
+}
+
+} // namespace
+} // namespace lorac::shader
