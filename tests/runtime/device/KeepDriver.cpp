@@ -1,6 +1,6 @@
-// Mesa's driver forgets 128 bytes each time that it is unloaded, in a library that is gone by the time LeakSanitizer
-// wants to name it, so no suppression would match. One instance that lives as long as the test process keeps the
-// driver loaded; whatever Lorac itself forgets is still reported.
+// Mesa's driver forgets 128 bytes each time that it is unloaded, in a library that is gone by the time
+// LeakSanitizer wants to name it, so no suppression would match. One instance that lives as long as the test
+// process keeps the driver loaded; whatever Lorac itself forgets is still reported.
 #include "runtime/device/vulkan/Instance.h"
 
 #include <gtest/gtest.h>

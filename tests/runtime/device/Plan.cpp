@@ -25,7 +25,8 @@ DeviceCaps lavapipe() {
   caps.maxTexelBufferElements = 1u << 27;
   caps.maxStorageBufferRange = 128 * MiB;
   caps.maxMemoryAllocationSize = 2 * GiB;
-  caps.maxPushConstantsSize = 256;
+  caps.maxPushConstantsSize = 128;
+  caps.maxBufferSize = 4 * GiB - 1;
   caps.maxStorageBuffersPerStage = 32;
   caps.maxTexelBuffersPerStage = 128;
   caps.maxWorkGroupSize = {1024, 1024, 1024};
