@@ -37,8 +37,12 @@ Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const Mo
     return Status(Code::DeviceUnavailable)
            << "device " << spec.kind << ": this build has no such device; use auto or vulkan";
   vulkan::Options options;
-  const char *validation = std::getenv("LORAC_VULKAN_VALIDATION");
-  options.validation = validation && std::string_view(validation) == "1";
+  const char *variable = std::getenv("LORAC_VULKAN_VALIDATION");
+  std::string_view validation = variable ? variable : "";
+  if (validation != "" && validation != "0" && validation != "1")
+    return Status(Code::InvalidArgument)
+           << "environment variable LORAC_VULKAN_VALIDATION is '" << validation << "'; set it to 0 or 1";
+  options.validation = validation == "1";
   LORAC_ASSIGN(auto instance, vulkan::Instance::create(options.validation));
   return vulkan::openModel(std::move(instance), spec, model, symbols, options);
 }

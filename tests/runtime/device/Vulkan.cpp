@@ -482,6 +482,12 @@ TEST_F(Vulkan, OpenDeviceValidatesOnDemand) {
   EXPECT_STATUS(runRows(**device, {1}, {0}), Code::Internal, "the validation layer says: ");
 }
 
+TEST_F(Vulkan, RejectsAnUnclearWishForValidation) {
+  ScopedVariable validation("LORAC_VULKAN_VALIDATION", "yes");
+  EXPECT_STATUS(openDevice({}, *model.file, test::deviceTestSymbols()), Code::InvalidArgument,
+                "LORAC_VULKAN_VALIDATION is 'yes'; set it to 0 or 1");
+}
+
 TEST_F(Vulkan, NamesThePackageOfAMissingLayer) {
   ScopedVariable layers("VK_LAYER_PATH", "/nonexistent");
   EXPECT_STATUS(Instance::create(true).status(), Code::DeviceUnavailable,
