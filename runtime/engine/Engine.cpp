@@ -176,10 +176,11 @@ Result<std::shared_ptr<Engine>> Engine::create(std::shared_ptr<const ModelFile> 
   std::shared_ptr<Engine> engine(new Engine);
   LORAC_ASSIGN(engine->programs, findStepPrograms(*model, symbols));
   engine->limits.outRows = plan.maxRows;
-  bool adapters = metadata.sites()->size() > 0;
+  for (const StepProgram &program : engine->programs)
+    engine->servesAdapters |= program.adapters;
   for (uint32_t rows = 1; rows <= plan.maxRows; ++rows)
     for (bool on : {false, true}) {
-      if (on && !adapters)
+      if (on && !engine->servesAdapters)
         continue;
       const StepProgram *program = chooseProgram(engine->programs, rows, on);
       if (!program)
@@ -225,6 +226,9 @@ Status Engine::noteLost(Status status) {
 
 Result<std::shared_ptr<const LoadedAdapter>> Engine::loadAdapter(const AdapterFile &adapter,
                                                                  const LoadAdapterOptions &options) {
+  if (!servesAdapters)
+    return Status(Code::Incompatible) << adapter.path() << ": " << modelFile->path()
+                                      << " holds no program for adapters; compile the model again";
   auto write = [this](uint64_t offset, std::span<const uint8_t> bytes) {
     std::lock_guard lock(mutex); // no step runs while the pool is written
     LORAC_TRY(lost);

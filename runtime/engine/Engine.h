@@ -159,6 +159,7 @@ private:
   EnginePlan plan;
   StepLimits limits;
   std::vector<StepProgram> programs;
+  bool servesAdapters = false;
   std::shared_ptr<AdapterPool> adapterPool;
 
   mutable std::mutex mutex; // guards what follows, and the members of every Sequence

@@ -50,6 +50,34 @@ TEST_F(EngineTest, RejectsAModelWithoutLogits) {
       Code::Unsupported, "no program serves a step of 1 rows with adapters off");
 }
 
+TEST_F(EngineTest, AModelWithoutAdapterProgramsRunsAndRejectsAdapters) {
+  TinyModel tiny = tinyModel();
+  tiny.model.programs.resize(3); // "one", "few", "many"
+  modelBytes = tiny.bytes();
+  Result<std::shared_ptr<const ModelFile>> parsed = ModelFile::parse(modelBytes, "tiny.lorac");
+  ASSERT_STATUS_OK(parsed.status());
+  model = *parsed;
+  open();
+  EXPECT_EQ(feed(*sequence(), {3}).size(), 32u);
+  EXPECT_FAILURE(engine->loadAdapter(*file(tinyAdapter())).status(), Code::Incompatible,
+                 "tiny.lorac holds no program for adapters");
+}
+
+TEST_F(EngineTest, AGapInTheProgramsIsNamed) {
+  TinyModel tiny = tinyModel();
+  tiny.model.programs[1]->rows_max = 7;
+  modelBytes = tiny.bytes();
+  Result<std::shared_ptr<const ModelFile>> parsed = ModelFile::parse(modelBytes, "tiny.lorac");
+  ASSERT_STATUS_OK(parsed.status());
+  Result<EnginePlan> plan = planEngine(**parsed, options);
+  ASSERT_STATUS_OK(plan.status());
+  EXPECT_FAILURE(
+      Engine::create(*parsed, options, std::make_unique<FakeDevice>(**parsed, plan->symbols)).status(),
+      Code::Unsupported, "no program serves a step of 8 rows with adapters off");
+  options.maxRows = 7;
+  EXPECT_TRUE(Engine::create(*parsed, options, std::make_unique<FakeDevice>(**parsed, plan->symbols)).isOk());
+}
+
 TEST_F(EngineTest, OverflowIsRefusedBeforeAnythingRuns) {
   open();
   std::shared_ptr<Sequence> a = sequence();
