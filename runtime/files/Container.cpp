@@ -74,6 +74,8 @@ Result<std::span<const uint8_t>> readHeader(std::span<const uint8_t> bytes, cons
 
 Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint64_t metadataSize,
                    const Segments &segments) {
+  if (!isAligned(segments))
+    return corrupt(name) << "the list of segments does not start at a multiple of 8";
   uint64_t end = sizeof(format::Header) + metadataSize;
   for (uint32_t i = 0; i < segments.size(); ++i) {
     const fbs::Segment &segment = *segments[i];

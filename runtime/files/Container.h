@@ -55,6 +55,11 @@ inline Digest digestOf(const fbs::Hash &hash) {
   std::copy(hash.bytes()->begin(), hash.bytes()->end(), digest.begin());
   return digest;
 }
+/// FlatBuffers' verifier sees to it that a vector's length is aligned, not that elements wider than it are:
+/// without this a made-up file has structs and 64-bit numbers read where the processor may not read them.
+template <typename T> bool isAligned(const flatbuffers::Vector<T> &vector, size_t alignment = 8) {
+  return vector.size() == 0 || reinterpret_cast<uintptr_t>(vector.Data()) % alignment == 0;
+}
 /// Elements of a vector that may be absent.
 template <typename T> size_t sizeOf(const flatbuffers::Vector<T> *vector) {
   return vector ? vector->size() : 0;

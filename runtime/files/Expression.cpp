@@ -1,5 +1,6 @@
 #include "runtime/files/Expression.h"
 
+#include "runtime/files/Container.h"
 #include "support/Checked.h"
 
 #include <algorithm>
@@ -64,6 +65,8 @@ Result<uint64_t> verifyExpression(const fbs::Expr &expr, std::span<const uint64_
   std::array<Slot, MaxExpressionDepth> stack;
   size_t depth = 0;
   const auto &terms = *expr.terms();
+  if (!container::isAligned(terms))
+    return corrupt() << "does not start at a multiple of 8";
   if (terms.size() > MaxExpressionTerms)
     return corrupt() << "has " << terms.size() << " terms, at most " << MaxExpressionTerms << " are allowed";
   for (uint32_t i = 0; i < terms.size(); ++i) {

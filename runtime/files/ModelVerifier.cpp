@@ -183,6 +183,9 @@ private:
         return corrupt() << "base tensor " << quoted(tensorName) << " stands after " << quoted(previous)
                          << ", names must ascend";
       previous = tensorName;
+      if (!container::isAligned(*tensor.shape()))
+        return corrupt() << "shape of base tensor " << quoted(tensorName)
+                         << " does not start at a multiple of 8";
       uint64_t values = 1;
       for (uint64_t dimension : *tensor.shape()) {
         std::optional<uint64_t> product = checkedMul(values, dimension);
@@ -294,6 +297,8 @@ private:
       const auto &frequencies = *model.angles()->Get(i)->frequencies();
       if (frequencies.size() == 0)
         return corrupt() << "angle table " << i << " is empty";
+      if (!container::isAligned(frequencies))
+        return corrupt() << "angle table " << i << " does not start at a multiple of 8";
       for (double frequency : frequencies)
         if (!std::isfinite(frequency))
           return corrupt() << "angle table " << i << " holds a frequency that is not finite";

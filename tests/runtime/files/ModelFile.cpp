@@ -323,6 +323,40 @@ TEST(ModelFile, RejectsMissingRequiredField) {
   EXPECT_CORRUPT(parse(bytes), "no well-formed FlatBuffer");
 }
 
+/// Moves a vector of 8-byte elements 4 bytes on and makes it 1 long: FlatBuffers' verifier lets it pass.
+template <typename Table>
+Status withShiftedVector(const Table &(*find)(const fbs::Model &), flatbuffers::voffset_t field) {
+  Bytes bytes = tinyModel().bytes();
+  const Table &table = find(*fbs::GetModel(bytes.data() + 64));
+  const size_t at =
+      size_t(reinterpret_cast<const flatbuffers::Table &>(table).GetAddressOf(field) - bytes.data());
+  uint32_t offset;
+  std::memcpy(&offset, bytes.data() + at, 4);
+  offset += 4;
+  std::memcpy(bytes.data() + at, &offset, 4);
+  const uint32_t one = 1;
+  std::memcpy(bytes.data() + at + offset, &one, 4);
+  sealHeader(bytes);
+  return parse(bytes);
+}
+
+TEST(ModelFile, RejectsMisalignedVectors) {
+  EXPECT_CORRUPT(
+      withShiftedVector<fbs::Model>([](const fbs::Model &m) -> auto & { return m; }, fbs::Model::VT_SEGMENTS),
+      "the list of segments does not start at a multiple of 8");
+  EXPECT_CORRUPT(
+      withShiftedVector<fbs::BaseTensor>([](const fbs::Model &m) -> auto & { return *m.base()->Get(0); },
+                                         fbs::BaseTensor::VT_SHAPE),
+      "shape of base tensor 'block.k.weight' does not start at a multiple of 8");
+  EXPECT_CORRUPT(
+      withShiftedVector<fbs::AngleTable>([](const fbs::Model &m) -> auto & { return *m.angles()->Get(0); },
+                                         fbs::AngleTable::VT_FREQUENCIES),
+      "angle table 0 does not start at a multiple of 8");
+  EXPECT_CORRUPT(withShiftedVector<fbs::Expr>([](const fbs::Model &m) -> auto & { return *m.arena_bytes(); },
+                                              fbs::Expr::VT_TERMS),
+                 "arena_bytes does not start at a multiple of 8");
+}
+
 TEST(ModelFile, RejectsFormatVersion) {
   EXPECT_STATUS(edited([](TinyModel &t) { t.model.version = 2; }), Code::Unsupported,
                 "format version is 2, this Lorac knows versions up to 1");
