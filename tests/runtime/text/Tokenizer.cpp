@@ -135,7 +135,8 @@ TEST_F(GoldenTokenizer, AddedTokensAreFoundAsTheReferenceFindsThem) {
 }
 
 TEST_F(GoldenTokenizer, PrefixSpaceAsTheReference) {
-  for (const auto &entry : goldenJson("added_cases.json")["prefix_space"]) {
+  nlohmann::json golden = goldenJson("added_cases.json");
+  for (const auto &entry : golden["prefix_space"]) {
     fbs::TokenizerT table = copyOf(goldenVocabulary());
     table.add_prefix_space = true;
     table.digits_alone = entry["digits_alone"];
