@@ -133,12 +133,12 @@ TEST(KernelCompiler, CompilesTheCatalog) {
            ++number)
         expected.insert(number);
       EXPECT_EQ(facts.bindings, expected);
-      // Shader, SampledBuffer and what subgroups need: GroupNonUniform, Arithmetic, Ballot.
+      // Shader, SampledBuffer and what subgroups need: GroupNonUniform, Arithmetic, Shuffle.
       std::set<uint32_t> allowed = {1};
       if (variant.texel)
         allowed.insert({34, 46});
       if (i < 2)
-        allowed.insert({61, 63, 64});
+        allowed.insert({61, 63, 65});
       for (uint32_t capability : facts.capabilities)
         EXPECT_TRUE(allowed.contains(capability)) << "capability " << capability;
     }
