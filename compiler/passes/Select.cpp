@@ -161,6 +161,13 @@ public:
 
   MLIRContext *context() { return module.getContext(); }
 
+  /// Shared parts stand before the programs that use them.
+  void keepBefore(plan::ProgramOp program) {
+    if (!hasProgram)
+      builder.setInsertionPoint(program);
+    hasProgram = true;
+  }
+
   lora::WeightOp weight(FlatSymbolRefAttr name) {
     return module.lookupSymbol<lora::WeightOp>(name.getAttr());
   }
@@ -236,6 +243,7 @@ public:
   OpBuilder builder;
 
 private:
+  bool hasProgram = false;
   SmallVector<std::pair<std::tuple<StringAttr, DictionaryAttr, ArrayAttr>, FlatSymbolRefAttr>> kernels;
   llvm::StringMap<int> counts;
   llvm::MapVector<ArrayAttr, std::pair<FlatSymbolRefAttr, int64_t>> weightBuffers;
@@ -633,8 +641,10 @@ LogicalResult ProgramWriter::writeOp(lora::GatherRowsOp op) {
 
 LogicalResult ProgramWriter::write(lora::StepOp step) {
   std::string name = rowClass.name + (adapters ? "_adapters" : "");
-  program = plan::ProgramOp::create(shared.builder, loc, name, rowClass.rowsMin, rowClass.rowsMax, adapters,
-                                    IntegerAttr());
+  OpBuilder atEnd = OpBuilder::atBlockEnd(shared.module.getBody());
+  program =
+      plan::ProgramOp::create(atEnd, loc, name, rowClass.rowsMin, rowClass.rowsMax, adapters, IntegerAttr());
+  shared.keepBefore(program);
   builder.setInsertionPointToEnd(&program.getBody().emplaceBlock());
   Block &block = step.getBody().front();
   logits = cast<lora::YieldOp>(block.back()).getValues()[0];

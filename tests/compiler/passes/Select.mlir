@@ -1,0 +1,113 @@
+// RUN: lorac-opt %s --lora-select --split-input-file | FileCheck %s
+
+// A step becomes a program for each class of rows, with adapters off and on. q, k and v lie side by side, each from a multiple
+// of 32 rows; the table has two uses and one buffer. Four sites are open, in the order of the step.
+// CHECK-LABEL: module @whole
+// CHECK-DAG: plan.site "q" in(16) out(16)
+// CHECK-DAG: plan.site "k" in(16) out(8)
+// CHECK-DAG: plan.site "o" in(16) out(16)
+// CHECK-DAG: plan.site "head" in(16) out(40)
+// CHECK-NOT: plan.site "v"
+// CHECK: plan.cache page_tokens(16) page_bytes(512)
+// CHECK: plan.weights @[[TABLE:.*]] holds([@table]) starts([0]) size(1280)
+// CHECK: plan.weights @[[QKV:.*]] holds([@q, @k, @v]) starts([0, 1024, 2048]) size(2304)
+// CHECK: plan.weights @[[BIAS:.*]] holds([@bias]) starts([256]) size(288)
+
+// Alone, one row: 4 tiles a lane, nothing of adapters, a bias beside the joined rows (32 · 2 · 4 bytes in).
+// CHECK: plan.program @one rows(1, 1) adapters(false)
+// CHECK-NOT: pool
+// CHECK-NOT: stacks
+// CHECK: plan.dispatch @embed_0 grid [#plan.expr<1>, #plan.expr<rows>, #plan.expr<1>] views [#plan.view<@[[TABLE]], read
+// CHECK: plan.dispatch @[[ALONE:linear_0]] grid [#plan.expr<3>, #plan.expr<rows>, #plan.expr<1>] views [#plan.view<@[[QKV]], read, {{.*}} #plan.view<@[[BIAS]], read
+// CHECK-SAME: in_features = #plan.expr<16>
+// CHECK-SAME: segment_1 = #plan.expr<4>, segment_2 = #plan.expr<8>, segment_3 = #plan.expr<4294967295>
+// CHECK-SAME: tiles = #plan.expr<9>
+// CHECK: plan.dispatch @rope_0 grid [#plan.expr<4>, #plan.expr<rows>, #plan.expr<1>]
+// CHECK-SAME: k_column = #plan.expr<32>
+// CHECK-SAME: v_column = #plan.expr<64>
+// CHECK: plan.dispatch @attend_0 grid [#plan.expr<1>, #plan.expr<rows>, #plan.expr<1>]
+// CHECK: plan.dispatch @gather_0 grid [#plan.expr<1>, #plan.expr<out_rows>, #plan.expr<1>]
+// CHECK: plan.buffer @logits "out" {{.*}} row_stride(64) width(40)
+
+// With adapters: one shrink for the joined three and one for each other linear; v is closed and has the null record, number 4.
+// CHECK: plan.program @one_adapters rows(1, 1) adapters(true)
+// CHECK: plan.dispatch @shrink_0 grid [#plan.expr<items>, #plan.expr<3>, #plan.expr<1>]
+// CHECK-SAME: site_0 = #plan.expr<0>, site_1 = #plan.expr<1>, site_2 = #plan.expr<4>, site_3 = #plan.expr<0>
+// CHECK: plan.dispatch @shrink_0 grid [#plan.expr<items>, #plan.expr<1>, #plan.expr<1>]
+// The head's rows were gathered: shrink and expand go through the row tables.
+// CHECK: plan.dispatch @shrink_1 {{.*}} #plan.view<@rows, read
+// CHECK: plan.dispatch @{{.*}} #plan.view<@out_rows, read
+// CHECK-NOT: plan.dispatch @shrink
+// More rows: 8 of them a workgroup.
+// CHECK: plan.program @few rows(2, 8) adapters(false)
+// CHECK: plan.dispatch @linear_{{.*}} grid [#plan.expr<5>, #plan.expr<ceildiv(rows, 8)>, #plan.expr<1>]
+// CHECK: plan.program @few_adapters rows(2, 8) adapters(true)
+// CHECK: plan.program @many rows(9, 64) adapters(false)
+// CHECK: plan.program @many_adapters rows(9, 64) adapters(true)
+// CHECK-NOT: lora.step
+module @whole {
+  lora.model architecture("none") source("hf") vocab(40) max_positions(64) eos([])
+  lora.weight @table from(#lora.source<"/m", 0, 2560, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<40x16xf32, #lora.packed<f16>>
+  lora.weight @q from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32, #lora.packed<f16>>
+  lora.weight @k from(#lora.source<"/m", 0, 512, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x16xf32, #lora.packed<f16>>
+  lora.weight @v from(#lora.source<"/m", 0, 512, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x16xf32, #lora.packed<f16>>
+  lora.weight @o from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32, #lora.packed<f16>>
+  lora.weight @bias from(#lora.source<"/m", 0, 32, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8xf32>
+  lora.rope_table @rope dense<[1.0, 0.1, 0.01, 0.001]> : tensor<4xf64>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
+    %q, %k, %v = lora.linear %x [#lora.segment<@q, site = "q", open>, #lora.segment<@k, site = "k", open>, #lora.segment<@v, site = "v", bias = @bias>] : (tensor<?x16xf32>) -> (tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x8xf32>)
+    %qr = lora.rope %q, @rope heads(2) : tensor<?x16xf32>
+    %kr = lora.rope %k, @rope heads(1) : tensor<?x8xf32>
+    %a, %c1 = lora.attend %qr, %kr, %v, %c layer(0) heads(2) kv_heads(1) scale(0.5) : tensor<?x16xf32>, tensor<?x8xf32>
+    %y = lora.linear %a [#lora.segment<@o, site = "o", open>] with %x {
+    ^bb0(%r: f32, %e: f32):
+      %s = arith.addf %r, %e : f32
+      lora.yield %s : f32
+    } : (tensor<?x16xf32>, tensor<?x16xf32>) -> tensor<?x16xf32>
+    %g = lora.gather_rows %y : tensor<?x16xf32>
+    %l = lora.linear %g [#lora.segment<@table, site = "head", open>] : (tensor<?x16xf32>) -> tensor<?x40xf32>
+    lora.yield %l, %c1 : tensor<?x40xf32>, !lora.cache
+  }
+}
+
+// -----
+
+// Nothing was fused and nothing rotated: a dispatch a linear, rope only fills the cache, a map stays a kernel of its own with
+// its function in postfix. Keys of an f32 model are kept as f32. One row at most means one class of rows.
+// CHECK-LABEL: module @unfused
+// CHECK: plan.cache page_tokens(16) page_bytes(1024)
+// CHECK: plan.kernel @linear_0 catalog("linear") constants({ADAPTERS = 0 : i64, COMBINE = 1 : i64, GATHERED = 0 : i64, HAS_BIAS = 0 : i64, HAS_OPERAND0 = 0 : i64, HAS_OPERAND1 = 0 : i64, ROWS = 1 : i64, TAIL = 1 : i64, TILES = 4 : i64, WEIGHT_F32 = 1 : i64})
+// CHECK: plan.kernel @rope_0 catalog("rope") constants({CACHE_F32 = 1 : i64, HEAD = 8 : i64, ROTATE = 0 : i64})
+// CHECK: plan.kernel @map_0 catalog("map") constants({HAS_OPERAND1 = 1 : i64}) epilogue [#plan.term<operand, 0 : i64>, #plan.term<exp>, #plan.term<operand, 1 : i64>, #plan.term<mul>, #plan.term<const, 2.000000e+00 : f32>, #plan.term<add>]
+// CHECK: plan.program @one rows(1, 1) adapters(false)
+// CHECK-COUNT-3: plan.dispatch @linear_0
+// CHECK: plan.dispatch @rope_0
+// CHECK: plan.dispatch @map_0 {{.*}} column0 = #plan.expr<0>
+// CHECK-NOT: plan.program @few
+module @unfused {
+  lora.model architecture("none") source("hf") vocab(40) max_positions(64) eos([]) max_rows(1)
+  lora.weight @table from(#lora.source<"/m", 0, 2560, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<40x16xf32, #lora.packed<f32>>
+  lora.weight @q from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32, #lora.packed<f32>>
+  lora.weight @k from(#lora.source<"/m", 0, 512, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x16xf32, #lora.packed<f32>>
+  lora.weight @v from(#lora.source<"/m", 0, 512, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x16xf32, #lora.packed<f32>>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
+    %q = lora.linear %x [#lora.segment<@q, site = "q", open>] : (tensor<?x16xf32>) -> tensor<?x16xf32>
+    %k = lora.linear %x [#lora.segment<@k, site = "k", open>] : (tensor<?x16xf32>) -> tensor<?x8xf32>
+    %v = lora.linear %x [#lora.segment<@v, site = "v", open>] : (tensor<?x16xf32>) -> tensor<?x8xf32>
+    %a, %c1 = lora.attend %q, %k, %v, %c layer(0) heads(2) kv_heads(1) scale(0.5) : tensor<?x16xf32>, tensor<?x8xf32>
+    %m = lora.map %a, %x {
+    ^bb0(%r: f32, %e: f32):
+      %two = arith.constant 2.0 : f32
+      %p = math.exp %r : f32
+      %s = arith.mulf %p, %e : f32
+      %f = arith.addf %s, %two : f32
+      lora.yield %f : f32
+    } : (tensor<?x16xf32>, tensor<?x16xf32>) -> tensor<?x16xf32>
+    %l = lora.linear %m [#lora.segment<@table, site = "head", open>] : (tensor<?x16xf32>) -> tensor<?x40xf32>
+    lora.yield %l, %c1 : tensor<?x40xf32>, !lora.cache
+  }
+}
