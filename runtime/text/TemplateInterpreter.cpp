@@ -1574,6 +1574,8 @@ private:
   }
 
   static Result<Value> toInteger(const Value &value, const std::optional<Value> &otherwise, uint32_t line) {
+    if (value.is(Kind::Undefined))
+      return isUndefined(value, line);
     Value fallback = otherwise ? *otherwise : Value(int64_t(0));
     double number = 0;
     if (value.is(Kind::Int) || value.is(Kind::Bool))

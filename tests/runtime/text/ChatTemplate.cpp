@@ -231,6 +231,7 @@ TEST(ChatTemplate, RejectsWhatDoesNotFitTogether) {
            Case{"{% macro f(a) %}{% endmacro %}{{ f(1, a=2) }}", "macro 'f' is given 'a' twice"},
            Case{"{{ f() }}{% macro f() %}{% endmacro %}", "'f' is undefined"},
            Case{"{{ x|tojson }}", "'x' is undefined"},
+           Case{"{{ x|int }}", "'x' is undefined"},
            Case{"{{ range(1, 2, 0) }}", "range() cannot step by 0"},
            Case{"{{ 'x' is even }}", "a string divided by a integer"},
        })
