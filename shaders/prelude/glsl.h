@@ -1,3 +1,4 @@
+// clang-format off: macros that are GLSL declarations, not C++
 // glsl.h - the prelude that makes a kernel body a GLSL compute shader (Vulkan 1.1, SPIR-V 1.3).
 // Set before it: LANES (workgroup size along x), SUBGROUP (0 or 1), TEXEL (0 or 1) and the body's constants.
 //   TEXEL = 1     read bindings are uniform texel buffers: a 16-byte fetch a lane is one vector load on CPU devices
@@ -5,7 +6,6 @@
 //   SUBGROUP = 1  needs at least 8 lanes a subgroup (or the whole group in one, if the group is smaller)
 //   SUBGROUP = 0  uses nothing but shared memory and barriers
 // The words mean the same in host.h. No 8-, 16- or 64-bit types, so no capability beyond the core's.
-// clang-format off
 #extension GL_EXT_control_flow_attributes : require
 #if SUBGROUP
 #extension GL_KHR_shader_subgroup_basic : require
