@@ -229,8 +229,10 @@ Result<uint64_t> writeTable(const StepProgram::Input &input, std::span<const Pla
   switch (input.kind) {
   case fbs::StepInput::Rows: {
     PageLists lists(rows, pageTokens);
+    uint32_t outRows = 0;
     for (const PlannedRow &row : rows)
-      writer.add(step::RowRecord{row.token, row.position, lists.firstOf(row.sequence), 0});
+      writer.add(step::RowRecord{row.token, row.position, lists.firstOf(row.sequence),
+                                 row.wantLogits ? outRows++ : step::NoOutRow});
     writer.addMargin(RowMargin * sizeof(step::RowRecord));
     return writer.finish("Rows");
   }

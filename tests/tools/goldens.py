@@ -27,7 +27,7 @@ class Goldens:
         self.lorac.ok("compile", self.golden, "-o", self.model, "--quantize", arguments.storage, *skip)
         self.reference = harness.read_safetensors(self.golden / "logits.safetensors")
         self.bundles, self.refused = {}, {}
-        self.worst = 0.0
+        self.worst, self.worst_case = 0.0, None
 
     def bundle(self, name):
         """The adapter's bundle, or None where it is refused; made once."""
@@ -66,7 +66,8 @@ class Goldens:
             return f"logits [{rows}, {columns}] do not fit the reference's {shape}"
         scale = max(map(abs, want))
         error = max(abs(a - b) for a, b in zip(got, want)) / scale
-        self.worst = max(self.worst, error)
+        if error > self.worst:
+            self.worst, self.worst_case = error, case
         if not error <= self.bound:  # also for NaN
             return f"error {error:.2e}"
         for step, (token, gap) in enumerate(zip(greedy, case.get("greedy_gap", []))):
@@ -107,7 +108,8 @@ def main():
             problem = goldens.check(case)
             if problem:
                 failures.append(f"{case['key']} {case['stack']} {len(case['tokens'])} tokens: {problem}")
-        print(f"{arguments.model} {arguments.storage} {arguments.device}: worst error {goldens.worst:.2e} (bound {goldens.bound:.0e})")
+        print(f"{arguments.model} {arguments.storage} {arguments.device}: worst error {goldens.worst:.2e} (bound {goldens.bound:.0e})"
+              + (f" in {goldens.worst_case['key']} {goldens.worst_case['stack']}" if goldens.worst_case else ""))
     harness.summarise(checks, failures)
 
 

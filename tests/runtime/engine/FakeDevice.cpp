@@ -149,6 +149,14 @@ Status FakeDevice::run(size_t program, const StepSymbols &symbols, uint64_t step
     return wrong() << "out rows";
   for (const step::OutRecord &record : outRecords)
     run.outRows.push_back(record.row);
+  // Rows say where they are among the out rows, and those that are not there say so.
+  std::vector<uint32_t> places(run.rows.size(), step::NoOutRow);
+  for (uint32_t i = 0; i < run.outRows.size(); ++i)
+    if (run.outRows[i] < places.size())
+      places[run.outRows[i]] = i;
+  for (size_t i = 0; i < run.rows.size(); ++i)
+    if (run.rows[i].outRow != places[i])
+      return wrong() << "row " << i << " says that its logits row is " << run.rows[i].outRow;
   uint32_t pageTokens = metadata.page_tokens();
   uint32_t pages = 0;
   for (const step::RowRecord &row : run.rows)
