@@ -1,4 +1,5 @@
 #include "runtime/engine/StepTables.h"
+#include "schemas/StepTable.h"
 #include "tests/runtime/engine/Fixture.h"
 
 #include <bit>
@@ -42,8 +43,8 @@ TEST_F(StepTablesTest, MixedBatchLiterally) {
   EXPECT_EQ(run.symbols.rows, 4u);
   EXPECT_EQ(run.symbols.outRows, 3u);
   EXPECT_EQ(run.symbols.items, 9u);
-  // token, position, first page
-  EXPECT_EQ(words(run.rows), (U32{5, 17, 0, 0, 6, 0, 2, 0, 7, 1, 2, 0, 8, 0, 3, 0}));
+  // token, position, first page, place among OutRows
+  EXPECT_EQ(words(run.rows), (U32{5, 17, 0, 0, 6, 0, 2, step::NoOutRow, 7, 1, 2, 1, 8, 0, 3, 2}));
   EXPECT_EQ(run.outRows, (U32{0, 2, 3}));
   EXPECT_EQ(run.pages, (U32{0, 1, 2, 3}));
   // first entry, count
