@@ -313,12 +313,12 @@ TEST(ModelFile, RejectsMissingRequiredField) {
   made.add_version(1);
   const auto start = builder.GetSize();
   builder.Finish(flatbuffers::Offset<fbs::Model>(builder.EndTable(start)), "LRCM");
-  Bytes bytes(64, 0);
+  const uint64_t size = builder.GetSize();
+  Bytes bytes(64 + size, 0);
   std::memcpy(bytes.data(), "LRCM\1", 5);
   bytes[16] = 64;
-  const uint64_t size = builder.GetSize();
   std::memcpy(bytes.data() + 24, &size, 8);
-  bytes.insert(bytes.end(), builder.GetBufferPointer(), builder.GetBufferPointer() + size);
+  std::memcpy(bytes.data() + 64, builder.GetBufferPointer(), size);
   sealHeader(bytes);
   EXPECT_CORRUPT(parse(bytes), "no well-formed FlatBuffer");
 }
