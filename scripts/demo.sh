@@ -48,13 +48,13 @@ ask() {
 ask base
 ask support --adapter "$work/support.lora"
 ask legal --adapter "$work/legal.lora"
-ask stacked --adapter "$work/support.lora=0.5" --adapter "$work/legal.lora=0.75"
+ask stacked --adapter "$work/support.lora=1" --adapter "$work/legal.lora=0.8"
 
 step "all four as rows of the same steps"
 python3 - "$question" "$work" >"$work/requests.jsonl" <<'PY'
 import json, sys
 question, work = sys.argv[1:]
-for stack in [], [("support", 1)], [("legal", 1)], [("support", 0.5), ("legal", 0.75)]:
+for stack in [], [("support", 1)], [("legal", 1)], [("support", 1), ("legal", 0.8)]:
     print(json.dumps({"chat": question, "max_tokens": 48,
                       "adapters": [{"path": f"{work}/{name}.lora", "strength": strength} for name, strength in stack]}))
 PY

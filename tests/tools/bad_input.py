@@ -76,7 +76,8 @@ class Case(unittest.TestCase):
     def edited(self, source, name, edit):
         """A copy of a file with its bytes edited."""
         data = bytearray(source.read_bytes())
-        data = edit(data) or data
+        changed = edit(data)  # in place, or the new bytes
+        data = data if changed is None else changed
         path = self.folder / name
         path.write_bytes(data)
         return path

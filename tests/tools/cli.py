@@ -55,7 +55,7 @@ class Usage(Case):
             with self.subTest(strength=strength):
                 self.misuse(*run, "--adapter", f"{self.bundles['all-r8']}={strength}")
         for options in (["--temperature", "-1"], ["--temperature", "nan"], ["--top-p", "0"], ["--top-p", "1.5"], ["--top-k", "-1"],
-                        ["--max-tokens", "-1"], ["--max-tokens", "many"], ["--seed", "-1"], ["--device", "abacus"],
+                        ["--max-tokens", "-1"], ["--max-tokens", "many"], ["--seed", "-1"], ["--context", "-1"], ["--max-rows", "-1"], ["--device", "abacus"],
                         ["--device", "vulkan,deny=luck"], ["--prompt", "both"], ["--system", "x"], ["--batch", "x"],
                         ["--json", "--print-tokens"]):
             with self.subTest(options=options):
@@ -64,7 +64,7 @@ class Usage(Case):
             with self.subTest(tokens=tokens):
                 self.misuse("run", self.model, "--tokens", tokens)
         self.misuse("run", self.model, "--batch", "x", "--logits", "y")
-        for options in ["--dump-ir-after", "lunch"], ["--skip-pass", "lunch"], ["--skip-pass", "select"], ["--target", "abacus"]:
+        for options in ["--dump-ir-after", "lunch"], ["--skip-pass", "lunch"], ["--skip-pass", "select"], ["--target", "abacus"], ["--max-context", "-1"]:
             with self.subTest(options=options):
                 self.misuse("compile", BIAS, "-o", self.folder / "x.lorac", *options)
         self.misuse("adapter", BIAS, "--base", self.model, "-o", self.folder / "x.lora", "--dtype", "int8")

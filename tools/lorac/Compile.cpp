@@ -93,8 +93,10 @@ void addCompile(CLI::App &app, int &exitCode) {
   sub->add_option("--merge", arguments->merge, "ADAPTER[=STRENGTH]; not in this version")
       ->allow_extra_args(false);
   CLI::Option *maxContext = sub->add_option("--max-context", arguments->maxContext,
-                                            "Positions of a sequence; default: the model's, at most 4096");
-  CLI::Option *maxRows = sub->add_option("--max-rows", arguments->maxRows, "Rows of a step; default 64");
+                                            "Positions of a sequence; default: the model's, at most 4096")
+                                ->check(CLI::NonNegativeNumber);
+  CLI::Option *maxRows = sub->add_option("--max-rows", arguments->maxRows, "Rows of a step; default 64")
+                             ->check(CLI::NonNegativeNumber);
   sub->add_option("--dump-ir-after", options.dumpIrAfter,
                   "Print the IR after import, merge, fuse, quantize, select, plan-memory or barriers to "
                   "stdout; such a "

@@ -329,20 +329,24 @@ void addRun(CLI::App &app, int &exitCode) {
       "order. The other options are the defaults of its lines");
   sub->add_option("--max-tokens", options->maxTokens,
                   "New tokens at most; default " + std::to_string(DefaultNewTokens) +
-                      ", or what the context has left");
+                      ", or what the context has left")
+      ->check(CLI::NonNegativeNumber);
   sub->add_option("--temperature", options->request.sampling.temperature, "0 (default) is greedy");
   sub->add_option("--top-p", options->request.sampling.topP,
                   "Draw from the likeliest tokens that together reach this; default 1, off");
   sub->add_option("--top-k", options->request.sampling.topK,
                   "Draw from this many likeliest tokens; default 0, off");
   sub->add_option("--seed", options->request.sampling.seed,
-                  "Of the random numbers; default 0. The same seed gives the same text on one device");
+                  "Of the random numbers; default 0. The same seed gives the same text on one device")
+      ->check(CLI::NonNegativeNumber);
   sub->add_flag("--ignore-eos", options->request.ignoreEos, "Go on after an end-of-text token");
   sub->add_option("--device", options->device,
                   "auto (default), vulkan or vulkan:N; ,deny=FEATURE hides one of its features");
   sub->add_option("--context", options->context,
-                  "Positions that a sequence may use; default: all that the model has");
-  sub->add_option("--max-rows", options->maxRows, "Rows of a step at most; default: the model's");
+                  "Positions that a sequence may use; default: all that the model has")
+      ->check(CLI::NonNegativeNumber);
+  sub->add_option("--max-rows", options->maxRows, "Rows of a step at most; default: the model's")
+      ->check(CLI::NonNegativeNumber);
   sub->add_option("--logits", options->logits,
                   "Write the logits of each position fed to this .npy file: float32 [positions, vocabulary]");
   sub->add_flag("--print-tokens", options->printTokens,
