@@ -157,6 +157,8 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
   }
   if (failed(verify(*module)))
     return diagnostics.status(Code::InvalidArgument);
+  if (StringRef(options.input).ends_with(".mlir") && failed(verifySources(*module, progress)))
+    return diagnostics.status(Code::Incompatible);
 
   auto dump = [&](StringRef stage) {
     if (options.dump && llvm::is_contained(options.dumpIrAfter, stage.str()))

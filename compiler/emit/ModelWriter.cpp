@@ -32,6 +32,7 @@ namespace {
 constexpr int64_t DefaultMaxContext = 4096;
 constexpr int64_t DefaultMaxRows = 64;
 constexpr uint64_t MaxGroupsAnAxis = 65535; ///< what every Vulkan device takes along a grid axis
+constexpr unsigned HashThreads = 2;
 constexpr const char *CompilerName = "lorac 0.1.0";
 
 LogicalResult report(Operation *op, const Status &status) {
@@ -686,6 +687,33 @@ FailureOr<ModelSummary> ModelWriter::write(const std::string &path) {
 }
 
 } // namespace
+
+LogicalResult verifySources(ModuleOp module, const Progress &progress) {
+  FileCache files;
+  SmallVector<lora::WeightOp> weights;
+  std::vector<TensorSource> sources;
+  llvm::DenseSet<Attribute> seen;
+  for (lora::WeightOp weight : module.getOps<lora::WeightOp>()) {
+    if (!seen.insert(weight.getSource()).second)
+      continue;
+    Result<TensorSource> source = TensorSource::open(files, locate(weight), weight.getSymName().str());
+    if (!source)
+      return report(weight, source.status());
+    weights.push_back(weight);
+    sources.push_back(*std::move(source));
+  }
+  Result<std::vector<Digest>> digests = digestTensors(
+      sources, HashThreads, [&](uint64_t done, uint64_t total) { progress("reading weights", done, total); });
+  if (!digests)
+    return report(module, digests.status());
+  for (auto [weight, digest] : llvm::zip(weights, *digests))
+    if (digestFromHex(weight.getDigest().str()) != digest)
+      return report(weight, Status(Code::Incompatible)
+                                << "weight '" << weight.getSymName().str()
+                                << "': " << weight.getSource().getFile().str()
+                                << " holds other values than when this was dumped; dump it again");
+  return success();
+}
 
 FailureOr<ModelSummary> writeModel(ModuleOp module, const std::string &path, const Progress &progress) {
   return ModelWriter(module, progress).write(path);

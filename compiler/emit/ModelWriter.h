@@ -25,6 +25,10 @@ struct ModelSummary {
   uint64_t programs = 0;
 };
 
+/// For a module that was read from text: checks that the files still hold the values whose digests stand in
+/// it.
+llvm::LogicalResult verifySources(mlir::ModuleOp module, const Progress &progress);
+
 /// Serialises a module after plan-memory and barriers: compiles its kernels, reads, folds, packs and writes
 /// one tensor at a time. Nothing but the module decides what is written. Errors are diagnostics at the op
 /// concerned; the file appears whole or not at all.
