@@ -39,7 +39,7 @@ int loracCheckErrors(const char *missing, const char *corrupt) {
   /* A smaller error struct receives what fits. */
   small.struct_size = sizeof small;
   CHECK(lorac_model_open(NULL, &model, (lorac_error *)(void *)&small) == LORAC_INVALID_ARGUMENT);
-  CHECK(strcmp(small.message, "path is null") != 0 && strcmp(small.message, "path is ...") == 0);
+  CHECK(strcmp(small.message, "path is ...") == 0);
 
   CHECK(lorac_engine_create(NULL, NULL, NULL, &error) == LORAC_INVALID_ARGUMENT);
   CHECK(lorac_adapter_load(NULL, missing, NULL, NULL, NULL) == LORAC_INVALID_ARGUMENT);
