@@ -163,7 +163,9 @@ class Output(Case):
     def test_adapter_says_how_each_part_was_treated(self):
         arguments = ["adapter", BIAS / "adapters" / "rslora-patterns", "--base", self.model, "-o", self.folder / "t.lora"]
         told = json.loads(LORAC.ok(*arguments, "--json", "--name", "mine", "--version", "7"))
-        self.assertEqual((told["name"], told["version"], told["type"]), ("mine", "7", "f16"))
+        # As it was saved, unless asked.
+        self.assertEqual((told["name"], told["version"], told["type"]), ("mine", "7", "f32"))
+        self.assertEqual(json.loads(LORAC.ok(*arguments, "--json", "--dtype", "f16"))["type"], "f16")
         config = json.loads((BIAS / "adapters" / "rslora-patterns" / "adapter_config.json").read_text())
         items = " ".join(treatment["item"] for treatment in told["treatments"])
         for key in config:

@@ -38,6 +38,14 @@ bool storesFloat32(const ModelFile &model) {
                       [](const fbs::Weight *weight) { return weight->type() == fbs::WeightType::F16; });
 }
 
+/// Whether the adapter's own values were saved as f32: rounded to f16 they can move logits by 2 % under a
+/// large stack (docs/decisions/0005).
+bool savedAsFloat32(const PeftAdapter &adapter) {
+  return std::any_of(adapter.sites.begin(), adapter.sites.end(), [](const PeftSite &site) {
+    return site.a.location().encoding == Encoding::F32 || site.b.location().encoding == Encoding::F32;
+  });
+}
+
 /// The last part of the path that is a name: "adapters/support/" is "support".
 std::string folderName(const std::string &directory) {
   std::error_code ignored;
@@ -90,7 +98,8 @@ Status makeBundle(const AdapterOptions &options) {
   BundleOptions bundle;
   bundle.name = options.name.empty() ? folderName(options.directory) : options.name;
   bundle.version = options.version;
-  bundle.float32 = options.dtype.empty() ? storesFloat32(*model) : options.dtype == "f32";
+  bundle.float32 =
+      options.dtype.empty() ? storesFloat32(*model) || savedAsFloat32(adapter) : options.dtype == "f32";
   LORAC_ASSIGN(BundleSummary summary, writeBundle(adapter, base, bundle, options.output));
   return printResult(options, bundle, adapter, base, summary);
 }
@@ -107,7 +116,9 @@ void addAdapter(CLI::App &app, int &exitCode) {
   sub->add_option("-o,--output", options->output, "The bundle to write (.lora)")->required();
   sub->add_option("--name", options->name, "Name in the bundle; default: the folder's");
   sub->add_option("--version", options->version, "Version in the bundle; default 1");
-  sub->add_option("--dtype", options->dtype, "f16 or f32; default: f32 where the base is stored so, else f16")
+  sub->add_option(
+         "--dtype", options->dtype,
+         "f16 or f32; default: f32 where the base is stored so or the adapter was saved so, else f16")
       ->check(CLI::IsMember({"f16", "f32"}));
   sub->add_flag("--json", options->json, "Print one JSON object with how each key and tensor was treated");
   sub->footer(

@@ -88,6 +88,9 @@ void addCompile(CLI::App &app, int &exitCode) {
          "--quantize", options.quantize,
          "TYPE or SITE=TYPE: how weights are stored, f16 (default) or f32; repeatable, later ones win")
       ->allow_extra_args(false);
+  sub->add_option("--cache", options.cache,
+                  "How keys and values are kept: f32 (default) or f16, half the memory")
+      ->check(CLI::IsMember({"f32", "f16"}));
   sub->add_option("--target", arguments->target, "What kernels are compiled for: vulkan (default)")
       ->check(CLI::IsMember({"vulkan", "cuda", "all"}));
   sub->add_option("--merge", arguments->merge, "ADAPTER[=STRENGTH]; not in this version")

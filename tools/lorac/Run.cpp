@@ -286,7 +286,7 @@ Status runBatch(const RunOptions &options, const SessionOptions &sessionOptions)
       clock.token();
       return printed.isOk();
     };
-    request.onDone = [&, i](GenerationResult result) {
+    request.onDone = [&, i](const GenerationResult &result) {
       if (result.status.code() == Code::DeviceLost)
         lost = result.status;
       ++done;
