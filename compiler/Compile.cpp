@@ -103,8 +103,8 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
-/// Options that a .mlir input is given anew stand in its lora.model, like those of an import.
-Status overrideOptions(ModuleOp module, const CompileOptions &options) {
+/// Options stand in lora.model, those of an import as those that a .mlir input is given anew.
+void recordOptions(ModuleOp module, const CompileOptions &options) {
   OpBuilder builder(module.getContext());
   for (lora::ModelOp model : module.getOps<lora::ModelOp>()) {
     if (!options.quantize.empty())
@@ -113,8 +113,9 @@ Status overrideOptions(ModuleOp module, const CompileOptions &options) {
       model.setMaxContextAttr(builder.getI64IntegerAttr(int64_t(*options.maxContext)));
     if (options.maxRows)
       model.setMaxRowsAttr(builder.getI64IntegerAttr(int64_t(*options.maxRows)));
+    if (options.cache)
+      model.setCacheAttr(builder.getStringAttr(*options.cache));
   }
-  return Status::ok();
 }
 
 std::string printed(ModuleOp module) {
@@ -147,7 +148,6 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
     module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
     if (!module)
       return diagnostics.status(Code::CorruptFile);
-    LORAC_TRY(overrideOptions(*module, options));
   } else {
     module = ModuleOp::create(UnknownLoc::get(&context));
     ImportOptions import{options.quantize, options.maxContext, options.maxRows};
@@ -155,6 +155,7 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
       progress("reading weights", done, total);
     }));
   }
+  recordOptions(*module, options);
   if (failed(verify(*module)))
     return diagnostics.status(Code::InvalidArgument);
   if (StringRef(options.input).ends_with(".mlir") && failed(verifySources(*module, progress)))

@@ -24,6 +24,7 @@ struct CompileOptions {
   /// `TYPE` or `SITE=TYPE`, in order. Not empty, it replaces the rules that a .mlir input holds.
   std::vector<std::string> quantize;
   std::optional<uint64_t> maxContext, maxRows; ///< likewise
+  std::optional<std::string> cache; ///< how keys and values are kept: f32 (default) or f16; likewise
   /// Stages whose IR goes to `dump`: import, merge, fuse, quantize, select, plan-memory, barriers.
   std::vector<std::string> dumpIrAfter;
   std::vector<std::string> skipPasses; ///< only fuse can be left out

@@ -172,7 +172,8 @@ void writeModule(ModuleOp module, const Checkpoint &checkpoint, const std::vecto
   lora::ModelOp::create(builder, location, builder.getStringAttr(model.architecture),
                         builder.getStringAttr(checkpoint.source), number(model.vocab),
                         number(model.maxPositions), builder.getDenseI64ArrayAttr(checkpoint.eos),
-                        number(options.maxContext), number(options.maxRows), quantize);
+                        number(options.maxContext), number(options.maxRows), quantize,
+                        /*cache=*/StringAttr());
   auto text = [&](const std::string &value) {
     return value.empty() ? StringAttr() : builder.getStringAttr(value);
   };

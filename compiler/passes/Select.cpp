@@ -669,26 +669,18 @@ LogicalResult ProgramWriter::write(lora::StepOp step) {
 }
 
 /// The cache that the step's attends share; every layer has one shape.
-FailureOr<CacheShape> cacheShape(SharedParts &shared, lora::StepOp step) {
-  CacheShape cache;
+FailureOr<CacheShape> cacheShape(lora::StepOp step, bool f32) {
+  CacheShape cache{0, 0, f32};
   for (lora::AttendOp attend : step.getBody().front().getOps<lora::AttendOp>()) {
     if (int64_t(attend.getLayer()) != cache.layers)
       return attend.emitOpError() << "is layer " << attend.getLayer() << ", expected " << cache.layers;
-    // Keys are kept as finely as the weight that made them.
-    Value k = attend.getK();
-    if (auto rope = k.getDefiningOp<lora::RopeOp>())
-      k = rope.getX();
-    auto linear = k.getDefiningOp<lora::LinearOp>();
-    bool f32 =
-        linear && shared.isF32(linear.getSegmentList()[cast<OpResult>(k).getResultNumber()].getWeight());
     int64_t head = rowWidth(attend.getK().getType()) / int64_t(attend.getKvHeads());
     int64_t bytes = int64_t(attend.getKvHeads()) * 2 * PageTokens * roundUp(head, 8) * (f32 ? 4 : 2);
     if (cache.layers == 0)
-      cache = {0, bytes, f32};
-    else if (cache.layerPageBytes != bytes || cache.f32 != f32)
-      return attend.emitOpError()
-             << "of layer " << cache.layers
-             << " needs another cache shape than the layers before; their keys must be stored alike";
+      cache.layerPageBytes = bytes;
+    else if (cache.layerPageBytes != bytes)
+      return attend.emitOpError() << "of layer " << cache.layers
+                                  << " needs another cache shape than the layers before";
     ++cache.layers;
   }
   if (cache.layers == 0)
@@ -730,7 +722,7 @@ private:
     SharedParts shared(module);
     if (failed(shared.declareSites(step)))
       return failure();
-    FailureOr<CacheShape> cache = cacheShape(shared, step);
+    FailureOr<CacheShape> cache = cacheShape(step, model.getCache().value_or("f32") == "f32");
     if (failed(cache))
       return failure();
     plan::CacheOp::create(shared.builder, module.getLoc(), PageTokens, cache->layers * cache->layerPageBytes);

@@ -162,6 +162,8 @@ LogicalResult ModelOp::verify() {
                          << ", the model's own limit";
   if (rows <= 0 || rows > 4096)
     return emitOpError() << "max_rows " << rows << " is outside 1 to 4096";
+  if (getCache() && *getCache() != "f32" && *getCache() != "f16")
+    return emitOpError() << "cache is \"" << *getCache() << "\", expected \"f32\" or \"f16\"";
   for (int64_t id : getEos())
     if (id < 0 || id >= vocab)
       return emitOpError() << "end token " << id << " is outside the vocabulary of " << vocab;

@@ -102,14 +102,15 @@ class LoraOp<string mnemonic, list<Trait> traits = []> : Op<LoraDialect, mnemoni
 def ModelOp : LoraOp<"model"> {
   let summary = "What is known of the whole model, and what its compilation was asked for";
   let description = [{
-    One a module. `quantize` holds the rules in the order given (`TYPE` or `SITE=TYPE`); they stand in the IR so that
-    a dump compiles to the same file.
+    One a module. `quantize` holds the rules in the order given (`TYPE` or `SITE=TYPE`), `cache` is how keys and values are
+    kept ("f32", where absent, or "f16"); they stand in the IR so that a dump compiles to the same file.
     ```mlir
     lora.model architecture("llama") source("hf") vocab(320) max_positions(512) eos([2]) {quantize = ["f16"]}
     ```
   }];
   let arguments = (ins StrAttr:$architecture, StrAttr:$source, I64Attr:$vocab, I64Attr:$max_positions, DenseI64ArrayAttr:$eos,
-                       OptionalAttr<I64Attr>:$max_context, OptionalAttr<I64Attr>:$max_rows, OptionalAttr<StrArrayAttr>:$quantize);
+                       OptionalAttr<I64Attr>:$max_context, OptionalAttr<I64Attr>:$max_rows, OptionalAttr<StrArrayAttr>:$quantize,
+                       OptionalAttr<StrAttr>:$cache);
   let assemblyFormat = [{
     `architecture` `(` $architecture `)` `source` `(` $source `)` `vocab` `(` $vocab `)` `max_positions` `(` $max_positions `)`
     `eos` `(` $eos `)` (`max_context` `(` $max_context^ `)`)? (`max_rows` `(` $max_rows^ `)`)? attr-dict

@@ -1,7 +1,7 @@
 // RUN: lorac-opt %s --lora-select --split-input-file | FileCheck %s
 
 // A step becomes a program for each class of rows, with adapters off and on. q, k and v lie side by side, each from a multiple
-// of 32 rows; the table has two uses and one buffer. Four sites are open, in the order of the step.
+// of 32 rows; the table has two uses and one buffer. The cache is f16 as asked. Four sites are open, in the order of the step.
 // CHECK-LABEL: module @whole
 // CHECK-DAG: plan.site "q" in(16) out(16)
 // CHECK-DAG: plan.site "k" in(16) out(8)
@@ -46,7 +46,7 @@
 // CHECK: plan.program @many_adapters rows(9, 64) adapters(true)
 // CHECK-NOT: lora.step
 module @whole {
-  lora.model architecture("none") source("hf") vocab(40) max_positions(64) eos([])
+  lora.model architecture("none") source("hf") vocab(40) max_positions(64) eos([]) {cache = "f16"}
   lora.weight @table from(#lora.source<"/m", 0, 2560, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<40x16xf32, #lora.packed<f16>>
   lora.weight @q from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32, #lora.packed<f16>>
   lora.weight @k from(#lora.source<"/m", 0, 512, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x16xf32, #lora.packed<f16>>
@@ -75,7 +75,7 @@ module @whole {
 // -----
 
 // Nothing was fused and nothing rotated: a dispatch a linear, rope only fills the cache, a map stays a kernel of its own with
-// its function in postfix. Keys of an f32 model are kept as f32. One row at most means one class of rows.
+// its function in postfix. The cache is f32 where nothing is asked. One row at most means one class of rows.
 // CHECK-LABEL: module @unfused
 // CHECK: plan.cache page_tokens(16) page_bytes(1024)
 // CHECK: plan.kernel @linear_0 catalog("linear") constants({ADAPTERS = 0 : i64, COMBINE = 1 : i64, GATHERED = 0 : i64, HAS_BIAS = 0 : i64, HAS_OPERAND0 = 0 : i64, HAS_OPERAND1 = 0 : i64, ROWS = 1 : i64, TAIL = 1 : i64, TILES = 4 : i64, WEIGHT_F32 = 1 : i64})
@@ -84,7 +84,7 @@ module @whole {
 // CHECK: plan.program @one rows(1, 1) adapters(false)
 // CHECK-COUNT-3: plan.dispatch @linear_0
 // CHECK: plan.dispatch @rope_0
-// CHECK: plan.dispatch @map_0 {{.*}} column0 = #plan.expr<0>
+// CHECK: plan.dispatch @map_0 {{.*}}column0 = #plan.expr<0>
 // CHECK-NOT: plan.program @few
 module @unfused {
   lora.model architecture("none") source("hf") vocab(40) max_positions(64) eos([]) max_rows(1)
