@@ -100,9 +100,6 @@ void addCompile(CLI::App &app, int &exitCode) {
                                 ->check(CLI::NonNegativeNumber);
   CLI::Option *maxRows = sub->add_option("--max-rows", arguments->maxRows, "Rows of a step; default 64")
                              ->check(CLI::NonNegativeNumber);
-  sub->add_option("--cache", options.cache,
-                  "How keys and values are kept: f32 (default) or f16, half as large and less exact")
-      ->check(CLI::IsMember({"f32", "f16"}));
   sub->add_option("--dump-ir-after", options.dumpIrAfter,
                   "Print the IR after import, merge, fuse, quantize, select, plan-memory or barriers to "
                   "stdout; such a "
