@@ -142,6 +142,18 @@ class Output(Case):
         for other in logits[1:]:
             self.assertLess(max(abs(a - b) for a, b in zip(logits[0], other)) / scale, 1e-3)
 
+    def test_cache_of_half_the_bytes(self):
+        small = self.folder / "small.lorac"
+        LORAC.ok("compile", BIAS, "-o", small, "--max-context", 96, "--cache", "f16")
+        bytes_of = [json.loads(LORAC.ok("inspect", file, "--json"))["cache_bytes"] for file in (self.model, small)]
+        self.assertEqual(bytes_of[0], 2 * bytes_of[1])
+        logits = []
+        for file in self.model, small:
+            LORAC.run_json(file, "--tokens", "5,6,7,8,9,10,11,12", "--max-tokens", 0, "--logits", self.folder / "cache.npy")
+            logits.append(harness.read_npy(self.folder / "cache.npy")[2])
+        error = max(abs(a - b) for a, b in zip(*logits)) / max(map(abs, logits[0]))
+        self.assertTrue(0 < error < 2e-2, error)
+
     def test_full_stdout(self):
         with open("/dev/full", "w") as full:
             result = subprocess.run([LORAC.program, "run", self.model, "--tokens", "5", "--max-tokens", "2", "--print-tokens"],
