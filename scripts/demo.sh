@@ -36,7 +36,9 @@ echo "$gguf"
 step "compile the model, bind the adapters to it"
 "$lorac" compile "$gguf" -o "$work/smollm2.lorac"
 for name in support legal; do
-  "$lorac" adapter "examples/adapters/$name" --base "$work/smollm2.lorac" -o "$work/$name.lora"
+  # How each key and tensor was treated, then two lines about the whole.
+  "$lorac" adapter "examples/adapters/$name" --base "$work/smollm2.lorac" -o "$work/$name.lora" >"$work/$name.treatments"
+  tail -n 2 "$work/$name.treatments"
 done
 
 # ask NAME [--adapter BUNDLE=STRENGTH]...: prints the answer, keeps it for the comparison; counts and times go to stderr.
