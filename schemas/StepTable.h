@@ -49,12 +49,12 @@ struct ItemRecord {
 struct SiteRecord {
   uint32_t aOffset;
   uint32_t bOffset;
-  uint32_t tiles; ///< bits 0-15: rank tiles (0: the adapter leaves the site alone); bits 16-30: 1 + the bias rank, or
-                  ///< 0; bit 31: A and B are f32
+  uint32_t tiles; ///< bits 0-15: rank tiles (0: the adapter leaves the site alone); bits 16-30: 1 + the bias
+                  ///< rank, or 0; bit 31: A and B are f32
   uint32_t scalingBits; ///< f32 bits of the adapter's scaling
 };
-static_assert(sizeof(RowRecord) == 16 && sizeof(OutRecord) == 16 && sizeof(StackRecord) == 16 && sizeof(EntryRecord) == 16 &&
-              sizeof(ItemRecord) == 16 && sizeof(SiteRecord) == 16);
+static_assert(sizeof(RowRecord) == 16 && sizeof(OutRecord) == 16 && sizeof(StackRecord) == 16 &&
+              sizeof(EntryRecord) == 16 && sizeof(ItemRecord) == 16 && sizeof(SiteRecord) == 16);
 
 constexpr uint32_t TileCountMask = 0xffffu;
 constexpr uint32_t BiasRankShift = 16;

@@ -14,9 +14,7 @@ Sha256::Sha256() : state(std::make_unique<State>()) {
 }
 Sha256::~Sha256() = default;
 
-void Sha256::update(const void *data, size_t size) {
-  EVP_DigestUpdate(state->context, data, size);
-}
+void Sha256::update(const void *data, size_t size) { EVP_DigestUpdate(state->context, data, size); }
 
 Digest Sha256::finish() {
   Digest digest{};

@@ -24,7 +24,7 @@ Result<int> openRegular(const std::string &path, uint64_t &size) {
   int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0)
     return ioError(path, "cannot open");
-  struct stat info {};
+  struct stat info{};
   if (::fstat(descriptor, &info) != 0) {
     Status status = ioError(path, "cannot stat");
     ::close(descriptor);

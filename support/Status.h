@@ -96,19 +96,19 @@ private:
 #define LORAC_CONCAT(A, B) LORAC_CONCAT_IMPL(A, B)
 
 /// Leaves the function with the Status of EXPRESSION unless it is Ok.
-#define LORAC_TRY(EXPRESSION)                                                  \
-  do {                                                                         \
-    if (::lorac::Status tryStatus = (EXPRESSION); !tryStatus.isOk())           \
-      return tryStatus;                                                        \
+#define LORAC_TRY(EXPRESSION)                                                                                \
+  do {                                                                                                       \
+    if (::lorac::Status tryStatus = (EXPRESSION); !tryStatus.isOk())                                         \
+      return tryStatus;                                                                                      \
   } while (false)
 
 /// DECLARATION = the value of EXPRESSION (a Result), or leaves with its Status.
-#define LORAC_ASSIGN_IMPL(RESULT, DECLARATION, EXPRESSION)                     \
-  auto RESULT = (EXPRESSION);                                                  \
-  if (!RESULT.isOk())                                                          \
-    return RESULT.status();                                                    \
+#define LORAC_ASSIGN_IMPL(RESULT, DECLARATION, EXPRESSION)                                                   \
+  auto RESULT = (EXPRESSION);                                                                                \
+  if (!RESULT.isOk())                                                                                        \
+    return RESULT.status();                                                                                  \
   DECLARATION = *std::move(RESULT)
-#define LORAC_ASSIGN(DECLARATION, EXPRESSION)                                  \
+#define LORAC_ASSIGN(DECLARATION, EXPRESSION)                                                                \
   LORAC_ASSIGN_IMPL(LORAC_CONCAT(tryResult, __LINE__), DECLARATION, EXPRESSION)
 
 } // namespace lorac

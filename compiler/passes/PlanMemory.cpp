@@ -145,9 +145,8 @@ private:
   }
 
   template <typename Slot> static bool contains(const Slot &slot, Expr size) {
-    return llvm::any_of(slot.held, [&](const Lifetime &held) {
-      return aligned(sizeExpr(held.buffer)).get() == size.get();
-    });
+    return llvm::any_of(
+        slot.held, [&](const Lifetime &held) { return aligned(sizeExpr(held.buffer)).get() == size.get(); });
   }
 };
 
