@@ -58,7 +58,8 @@ fi
 unoffered() {
   local package
   for package in "${missing[@]}"; do
-    LC_ALL=C apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' || printf '%s ' "$package"
+    # (Not through grep -q: it leaves early, and pipefail takes apt-cache's broken pipe for a missing package.)
+    [[ $(LC_ALL=C apt-cache policy "$package" 2>/dev/null) == *'Candidate: '[!\(]* ]] || printf '%s ' "$package"
   done
 }
 

@@ -252,7 +252,7 @@ private:
     const JsonValue &byteLevel = *parts.back();
     const bool splits = flag(byteLevel, "use_regex", true);
     out.add_prefix_space = flag(byteLevel, "add_prefix_space", true);
-    out.pre_tokenizer = splits ? fbs::PreTokenizer::Gpt2 : fbs::PreTokenizer::None;
+    out.pre_tokenizer = splits ? fbs::PreTokenizer::Classic : fbs::PreTokenizer::None;
     parts.pop_back();
     if (parts.empty())
       return Status::ok();
@@ -264,7 +264,7 @@ private:
         return unsupported("pre_tokenizer", "Digits with individual_digits = false");
       out.digits_alone = true;
       if (splits)
-        out.pre_tokenizer = fbs::PreTokenizer::Smollm;
+        out.pre_tokenizer = fbs::PreTokenizer::ClassicDigits;
       return Status::ok();
     }
     if (typeOf(first) != "Split")
@@ -279,9 +279,9 @@ private:
                                               (behavior ? behavior->text() : std::string("null")) +
                                               ", invert or a second split after it");
     if (regex->string == kLlama3Pattern)
-      out.pre_tokenizer = fbs::PreTokenizer::Llama3;
+      out.pre_tokenizer = fbs::PreTokenizer::ModernTriples;
     else if (regex->string == kQwen2Pattern)
-      out.pre_tokenizer = fbs::PreTokenizer::Qwen2;
+      out.pre_tokenizer = fbs::PreTokenizer::ModernDigits;
     else
       return unsupported("pre_tokenizer", "Split by " + regex->text());
     if (out.add_prefix_space)
@@ -421,13 +421,13 @@ struct GgufRule {
   bool addBos; // where add_bos_token is absent
 };
 constexpr GgufRule kGgufRules[] = {
-    {"gpt-2", fbs::PreTokenizer::Gpt2, fbs::Normalizer::None, false, false},
-    {"gpt2", fbs::PreTokenizer::Gpt2, fbs::Normalizer::None, false, false},
-    {"smollm", fbs::PreTokenizer::Smollm, fbs::Normalizer::None, false, false},
-    {"llama-bpe", fbs::PreTokenizer::Llama3, fbs::Normalizer::None, true, true},
-    {"llama-v3", fbs::PreTokenizer::Llama3, fbs::Normalizer::None, true, true},
-    {"llama3", fbs::PreTokenizer::Llama3, fbs::Normalizer::None, true, true},
-    {"qwen2", fbs::PreTokenizer::Qwen2, fbs::Normalizer::Nfc, false, false}};
+    {"gpt-2", fbs::PreTokenizer::Classic, fbs::Normalizer::None, false, false},
+    {"gpt2", fbs::PreTokenizer::Classic, fbs::Normalizer::None, false, false},
+    {"smollm", fbs::PreTokenizer::ClassicDigits, fbs::Normalizer::None, false, false},
+    {"llama-bpe", fbs::PreTokenizer::ModernTriples, fbs::Normalizer::None, true, true},
+    {"llama-v3", fbs::PreTokenizer::ModernTriples, fbs::Normalizer::None, true, true},
+    {"llama3", fbs::PreTokenizer::ModernTriples, fbs::Normalizer::None, true, true},
+    {"qwen2", fbs::PreTokenizer::ModernDigits, fbs::Normalizer::Nfc, false, false}};
 
 Result<int64_t> tokenKey(const GgufFile &gguf, const std::string &key, size_t tokens) {
   LORAC_ASSIGN(std::optional<uint64_t> id, gguf.unsignedKey(key));
@@ -509,12 +509,12 @@ Result<TokenizerData> readGguf(const std::string &file) {
   out.pre_tokenizer = rule->rule;
   out.normalizer = rule->normalizer;
   out.ignore_merges = rule->ignoreMerges;
-  out.digits_alone = rule->rule == fbs::PreTokenizer::Smollm;
+  out.digits_alone = rule->rule == fbs::PreTokenizer::ClassicDigits;
   LORAC_TRY(readGgufTokens(gguf, out));
   LORAC_ASSIGN(std::optional<bool> prefixSpace, gguf.boolKey("tokenizer.ggml.add_space_prefix"));
   out.add_prefix_space = prefixSpace.value_or(false);
-  if (out.add_prefix_space && rule->rule != fbs::PreTokenizer::Gpt2 &&
-      rule->rule != fbs::PreTokenizer::Smollm)
+  if (out.add_prefix_space && rule->rule != fbs::PreTokenizer::Classic &&
+      rule->rule != fbs::PreTokenizer::ClassicDigits)
     return Status(Code::Unsupported) << file << ": tokenizer.ggml.add_space_prefix with tokenizer.ggml.pre "
                                      << rule->name << " is not supported" << kRemedy;
   LORAC_ASSIGN(out.bos_id, tokenKey(gguf, "tokenizer.ggml.bos_token_id", out.tokens.size()));

@@ -18,16 +18,16 @@ namespace {
 
 /// The split of GPT-2: English contractions, then runs of letters, numbers, or others, each with one leading
 /// space.
-constexpr std::string_view kGpt2 = "'s|'t|'re|'ve|'m|'ll|'d"
-                                   "| ?\\p{L}+| ?\\p{N}+| ?[^" SPACE "\\p{L}\\p{N}]+|" SPACE_RUNS;
+constexpr std::string_view kClassic = "'s|'t|'re|'ve|'m|'ll|'d"
+                                      "| ?\\p{L}+| ?\\p{N}+| ?[^" SPACE "\\p{L}\\p{N}]+|" SPACE_RUNS;
 
-/// What the rules Llama3 and Qwen2 share; they differ in how many digits stand together.
+/// What the two modern rules share; they differ in how many digits stand together.
 #define MODERN_WORDS(NUMBERS)                                                                                \
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)"                                                                             \
   "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" NUMBERS "| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n]*|[" SPACE                  \
   "]*[\\r\\n]+|" SPACE_RUNS
-constexpr std::string_view kLlama3 = MODERN_WORDS("\\p{N}{1,3}");
-constexpr std::string_view kQwen2 = MODERN_WORDS("\\p{N}");
+constexpr std::string_view kModernTriples = MODERN_WORDS("\\p{N}{1,3}");
+constexpr std::string_view kModernDigits = MODERN_WORDS("\\p{N}");
 
 } // namespace
 
@@ -37,19 +37,19 @@ Result<PreTokenizer> PreTokenizer::create(fbs::PreTokenizer rule, bool digitsAlo
   switch (rule) {
   case fbs::PreTokenizer::None:
     break;
-  case fbs::PreTokenizer::Gpt2:
-    pattern = kGpt2;
+  case fbs::PreTokenizer::Classic:
+    pattern = kClassic;
     break;
-  case fbs::PreTokenizer::Smollm:
-    pattern = kGpt2;
+  case fbs::PreTokenizer::ClassicDigits:
+    pattern = kClassic;
     digitsAlone = true;
     break;
-  case fbs::PreTokenizer::Llama3:
-    pattern = kLlama3;
+  case fbs::PreTokenizer::ModernTriples:
+    pattern = kModernTriples;
     takesPrefixSpace = false;
     break;
-  case fbs::PreTokenizer::Qwen2:
-    pattern = kQwen2;
+  case fbs::PreTokenizer::ModernDigits:
+    pattern = kModernDigits;
     takesPrefixSpace = false;
     break;
   default:

@@ -66,7 +66,7 @@ TEST_F(HuggingFaceTokenizer, ReadsTokensAndMerges) {
   EXPECT_FALSE(t.added[0]->normalized);
   EXPECT_TRUE(t.added[1]->lstrip);
   EXPECT_TRUE(t.added[1]->normalized);
-  EXPECT_EQ(t.pre_tokenizer, fbs::PreTokenizer::Gpt2);
+  EXPECT_EQ(t.pre_tokenizer, fbs::PreTokenizer::Classic);
   EXPECT_EQ(t.normalizer, fbs::Normalizer::None);
   EXPECT_TRUE(t.ignore_merges);
   EXPECT_FALSE(t.add_prefix_space);
@@ -87,9 +87,9 @@ TEST_F(HuggingFaceTokenizer, KnowsPreTokenizers) {
             fbs::PreTokenizer::None);
   EXPECT_EQ(rule(R"({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true}, )"
                  R"({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}]})"),
-            fbs::PreTokenizer::Smollm);
-  EXPECT_EQ(rule(split(R"(\\p{N}{1,3})")), fbs::PreTokenizer::Llama3);
-  EXPECT_EQ(rule(split(R"(\\p{N})")), fbs::PreTokenizer::Qwen2);
+            fbs::PreTokenizer::ClassicDigits);
+  EXPECT_EQ(rule(split(R"(\\p{N}{1,3})")), fbs::PreTokenizer::ModernTriples);
+  EXPECT_EQ(rule(split(R"(\\p{N})")), fbs::PreTokenizer::ModernDigits);
 }
 
 TEST_F(HuggingFaceTokenizer, RefusesOtherPreTokenizersByName) {
@@ -240,7 +240,7 @@ TEST_F(GgufTokenizer, ReadsAll) {
   ASSERT_EQ(t.added.size(), 2u);
   EXPECT_TRUE(t.added[0]->special);
   EXPECT_FALSE(t.added[1]->special);
-  EXPECT_EQ(t.pre_tokenizer, fbs::PreTokenizer::Smollm);
+  EXPECT_EQ(t.pre_tokenizer, fbs::PreTokenizer::ClassicDigits);
   EXPECT_EQ(t.bos_id, 0);
   EXPECT_EQ(t.eos_id, 4);
   EXPECT_TRUE(t.prefix_ids.empty());
@@ -260,9 +260,9 @@ TEST_F(GgufTokenizer, AddsBosAndEos) {
   EXPECT_EQ(data->eosIds, (std::vector<uint32_t>{4, 3}));
 }
 TEST_F(GgufTokenizer, KnowsRulesByName) {
-  for (auto [name, rule, prefix] : {std::tuple("gpt-2", fbs::PreTokenizer::Gpt2, false),
-                                    std::tuple("llama-bpe", fbs::PreTokenizer::Llama3, true),
-                                    std::tuple("qwen2", fbs::PreTokenizer::Qwen2, false)}) {
+  for (auto [name, rule, prefix] : {std::tuple("gpt-2", fbs::PreTokenizer::Classic, false),
+                                    std::tuple("llama-bpe", fbs::PreTokenizer::ModernTriples, true),
+                                    std::tuple("qwen2", fbs::PreTokenizer::ModernDigits, false)}) {
     builder.text("tokenizer.ggml.pre", name);
     Result<TokenizerData> data = read();
     ASSERT_OK(data);

@@ -487,7 +487,7 @@ TinyModel tinyModel() {
     added->special = true;
     tokenizer->added.push_back(std::move(added));
   }
-  tokenizer->pre_tokenizer = fbs::PreTokenizer::Gpt2;
+  tokenizer->pre_tokenizer = fbs::PreTokenizer::Classic;
   tokenizer->prefix_ids = {0};
   tokenizer->bos_id = 0;
   tokenizer->eos_id = 1;

@@ -20,8 +20,8 @@ std::vector<std::string> words(const PreTokenizer &rule, std::string_view text) 
   return result;
 }
 
-constexpr fbs::PreTokenizer kRules[] = {fbs::PreTokenizer::Gpt2, fbs::PreTokenizer::Smollm,
-                                        fbs::PreTokenizer::Llama3, fbs::PreTokenizer::Qwen2};
+constexpr fbs::PreTokenizer kRules[] = {fbs::PreTokenizer::Classic, fbs::PreTokenizer::ClassicDigits,
+                                        fbs::PreTokenizer::ModernTriples, fbs::PreTokenizer::ModernDigits};
 
 TEST(PreTokenizer, CutsAsTheReferenceDoes) {
   nlohmann::json cases = goldenJson("word_splits.json");
@@ -44,13 +44,13 @@ TEST(PreTokenizer, NoneLeavesTheTextWhole) {
 }
 
 TEST(PreTokenizer, DigitsStandAloneBeforeAnyRule) {
-  auto rule = PreTokenizer::create(fbs::PreTokenizer::Llama3, true, false);
+  auto rule = PreTokenizer::create(fbs::PreTokenizer::ModernTriples, true, false);
   ASSERT_OK(rule);
   EXPECT_EQ(words(*rule, "a12 3"), (std::vector<std::string>{"a", "1", "2", " ", "3"}));
 }
 
 TEST(PreTokenizer, PrefixSpaceGoesBeforeWhatHasNone) {
-  auto rule = PreTokenizer::create(fbs::PreTokenizer::Gpt2, false, true);
+  auto rule = PreTokenizer::create(fbs::PreTokenizer::Classic, false, true);
   ASSERT_OK(rule);
   EXPECT_EQ(words(*rule, "a b"), (std::vector<std::string>{" a", " b"}));
   EXPECT_EQ(words(*rule, " a"), (std::vector<std::string>{" a"}));
@@ -94,7 +94,7 @@ TEST(PreTokenizer, LongRunsTakeLinearTime) {
 }
 
 TEST(PreTokenizer, VisitorsErrorEndsTheWalk) {
-  auto rule = PreTokenizer::create(fbs::PreTokenizer::Smollm, false, false);
+  auto rule = PreTokenizer::create(fbs::PreTokenizer::ClassicDigits, false, false);
   ASSERT_OK(rule);
   int visits = 0;
   EXPECT_STATUS(rule->split("a b 1 c",
@@ -112,8 +112,8 @@ TEST(PreTokenizer, RejectsRuleOutsideTheTable) {
 }
 
 TEST(PreTokenizer, RejectsPrefixSpaceWhereTheRuleHasNoPlaceForIt) {
-  EXPECT_STATUS(PreTokenizer::create(fbs::PreTokenizer::Qwen2, false, true), Code::Unsupported,
-                "add_prefix_space is not supported with pre-tokenizer Qwen2");
+  EXPECT_STATUS(PreTokenizer::create(fbs::PreTokenizer::ModernDigits, false, true), Code::Unsupported,
+                "add_prefix_space is not supported with pre-tokenizer ModernDigits");
 }
 
 } // namespace

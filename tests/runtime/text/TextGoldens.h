@@ -79,7 +79,7 @@ inline const fbs::TokenizerT &goldenVocabulary() {
       result.kinds[token.id] = fbs::TokenKind::Control;
       add(result, token);
     }
-    result.pre_tokenizer = fbs::PreTokenizer::Gpt2;
+    result.pre_tokenizer = fbs::PreTokenizer::Classic;
     return result;
   }();
   return table;
