@@ -1436,7 +1436,9 @@ private:
       LORAC_TRY(spend(1, expr.line));
       if (args[1]) {
         LORAC_ASSIGN(Value result, path(item, *args[1], expr.line));
-        results.push_back(result.is(Kind::Undefined) && args[2] ? *args[2] : std::move(result));
+        if (result.is(Kind::Undefined) && args[2])
+          result = *args[2];
+        results.push_back(std::move(result));
       } else {
         LORAC_ASSIGN(Value result,
                      applyFilter(Filter(expr.other), args[0]->asText(), item, Arguments(3), expr.line));

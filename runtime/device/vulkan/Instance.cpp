@@ -73,7 +73,7 @@ Status resultStatus(VkResult result, const char *call) {
 }
 
 VkBool32 VKAPI_PTR Instance::onMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
-                                       VkDebugUtilsMessageTypeFlagsEXT types,
+                                       VkDebugUtilsMessageTypeFlagsEXT /*types*/,
                                        const VkDebugUtilsMessengerCallbackDataEXT *data, void *self) {
   Instance &instance = *static_cast<Instance *>(self);
   // One line: the layer writes several sentences, some with line breaks.
