@@ -480,7 +480,6 @@ flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Weight>>> Model
 
 /// The largest program's arena: a peak known now, and what lies behind it by the session's capacities.
 plan::ExprAttr ModelWriter::arenaBytes() {
-  plan::Expr largest = plan::Expr::constant(module.getContext(), 0);
   llvm::SetVector<Attribute> ends;
   uint64_t peak = format::ViewAlignment; // never empty
   for (plan::ProgramOp program : module.getOps<plan::ProgramOp>())
@@ -493,7 +492,7 @@ plan::ExprAttr ModelWriter::arenaBytes() {
       else
         ends.insert(end.get());
     }
-  largest = plan::Expr::constant(module.getContext(), peak);
+  plan::Expr largest = plan::Expr::constant(module.getContext(), peak);
   for (Attribute end : ends)
     largest = largest.max(plan::Expr(cast<plan::ExprAttr>(end)));
   return largest.get();
