@@ -21,7 +21,8 @@ Status ioError(const std::string &path, const char *what) {
 
 /// Opens a regular file for reading and tells its size.
 Result<int> openRegular(const std::string &path, uint64_t &size) {
-  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A pipe without a writer would wait for ever; regular files know no such waiting.
+  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0)
     return ioError(path, "cannot open");
   struct stat info{};

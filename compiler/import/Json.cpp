@@ -1,16 +1,16 @@
 //===- Json.cpp - JSON as checkpoints and adapters use it ------------------===//
 #include "compiler/import/Json.h"
 
+#include "compiler/import/Shown.h"
 #include "support/Files.h"
 
 #include <nlohmann/json.hpp>
 
-#include <unordered_set>
+#include <algorithm>
 
 namespace lorac {
 namespace {
 
-constexpr size_t kMaxDepth = 64;
 constexpr size_t kMaxTextShown = 120;
 
 /// Builds the tree from the parser's events; returning false stops the parser.
@@ -57,15 +57,13 @@ public:
   bool start_array(size_t) override { return open(JsonValue::Kind::Array); }
   bool end_array() override { return close(); }
   bool key(std::string &value) override {
-    if (!keys.back().insert(value).second) {
-      problem = "the key \"" + value + "\" stands twice in one object";
+    if (!count())
       return false;
-    }
     stack.back()->members.emplace_back(std::move(value), JsonValue());
     return true;
   }
   bool parse_error(size_t position, const std::string &, const nlohmann::detail::exception &) override {
-    problem = "not valid JSON at byte " + std::to_string(position);
+    problem = "not valid JSON at byte " + std::to_string(position) + " (NaN and Infinity are no JSON either)";
     return false;
   }
 
@@ -73,6 +71,8 @@ private:
   /// Puts a value where the next one belongs. Containers stay where they are until they are closed, because
   /// only the innermost one grows.
   JsonValue *add(JsonValue &&item) {
+    if (!count())
+      return nullptr;
     if (stack.empty()) {
       root = std::move(item);
       return &root;
@@ -84,25 +84,39 @@ private:
     return &parent->members.back().second;
   }
   bool open(JsonValue::Kind kind) {
-    if (stack.size() == kMaxDepth) {
-      problem = "nested more than " + std::to_string(kMaxDepth) + " deep";
+    if (stack.size() == kMaxJsonDepth) {
+      problem = "nested more than " + std::to_string(kMaxJsonDepth) + " deep";
       return false;
     }
     JsonValue item;
     item.kind = kind;
     stack.push_back(add(std::move(item)));
-    keys.emplace_back();
-    return true;
+    return stack.back() != nullptr;
   }
   bool close() {
+    const JsonValue &closed = *stack.back();
     stack.pop_back();
-    keys.pop_back();
+    // Sorted, not hashed: a file can choose names that meet in one bucket.
+    std::vector<std::string_view> keys;
+    for (const JsonValue::Member &member : closed.members)
+      keys.push_back(member.first);
+    std::sort(keys.begin(), keys.end());
+    if (auto twice = std::adjacent_find(keys.begin(), keys.end()); twice != keys.end()) {
+      problem = "the key \"" + shown(*twice) + "\" stands twice in one object";
+      return false;
+    }
     return true;
+  }
+  bool count() {
+    if (values++ < kMaxJsonValues)
+      return true;
+    problem = "holds more than " + std::to_string(kMaxJsonValues) + " values";
+    return false;
   }
 
   JsonValue &root;
   std::vector<JsonValue *> stack;
-  std::vector<std::unordered_set<std::string>> keys;
+  size_t values = 0;
 };
 
 void appendText(const JsonValue &value, std::string &out) {
@@ -125,12 +139,14 @@ void appendText(const JsonValue &value, std::string &out) {
     break;
   }
   case JsonValue::Kind::String:
-    out += '"' + value.string + '"';
+    out += '"' + value.string.substr(0, kMaxTextShown + 1) + '"';
     break;
   case JsonValue::Kind::Array: {
     out += '[';
     const char *separator = "";
     for (const JsonValue &item : value.items) {
+      if (out.size() > kMaxTextShown)
+        return;
       out += std::exchange(separator, ", ");
       appendText(item, out);
     }
@@ -141,8 +157,10 @@ void appendText(const JsonValue &value, std::string &out) {
     out += '{';
     const char *separator = "";
     for (const auto &[key, item] : value.members) {
+      if (out.size() > kMaxTextShown)
+        return;
       out += std::exchange(separator, ", ");
-      out += '"' + key + "\": ";
+      out += '"' + key.substr(0, kMaxTextShown + 1) + "\": ";
       appendText(item, out);
     }
     out += '}';
@@ -188,7 +206,7 @@ std::string JsonValue::text() const {
   std::string out;
   appendText(*this, out);
   for (char &c : out) // messages are one line
-    if (static_cast<unsigned char>(c) < 0x20)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
       c = ' ';
   if (out.size() > kMaxTextShown) {
     size_t cut = kMaxTextShown;
@@ -201,6 +219,10 @@ std::string JsonValue::text() const {
 }
 
 Result<JsonValue> parseJson(std::string_view text, const std::string &source) {
+  // The parser takes a zero byte for the end of the text, whatever comes after it.
+  if (size_t zero = text.find('\0'); zero != std::string_view::npos)
+    return Status(Code::CorruptFile) << source << ": not valid JSON at byte " << zero + 1
+                                     << "; fetch or write the file again";
   JsonValue root;
   TreeBuilder builder(root);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &builder))
@@ -211,8 +233,12 @@ Result<JsonValue> parseJson(std::string_view text, const std::string &source) {
 }
 
 Result<JsonValue> readJsonFile(const std::string &path, uint64_t limit) {
-  LORAC_ASSIGN(std::string text, readTextFile(path, limit));
-  return parseJson(text, path);
+  LORAC_ASSIGN(MappedFile file, MappedFile::open(path));
+  std::span<const uint8_t> bytes = file.bytes();
+  if (bytes.size() > limit)
+    return Status(Code::InvalidArgument) << path << ": has " << bytes.size() << " bytes, at most " << limit
+                                         << " are read; is this the right file?";
+  return parseJson({reinterpret_cast<const char *>(bytes.data()), bytes.size()}, path);
 }
 
 } // namespace lorac

@@ -15,6 +15,13 @@
 
 namespace lorac {
 
+/// Far above what any file needs; a tree of them stays on every thread's stack.
+constexpr size_t kMaxJsonDepth = 64;
+/// Values and keys of a text. The largest in use, the vocabulary and merges of a tokenizer.json, are some two
+/// millions. A value takes some hundred bytes of memory and may take two of the text, so the text's size
+/// alone does not bound it.
+constexpr size_t kMaxJsonValues = size_t(1) << 22;
+
 class JsonValue {
 public:
   enum class Kind : uint8_t { Null, Bool, Integer, Real, String, Array, Object };
@@ -42,11 +49,12 @@ public:
   const JsonValue *find(std::string_view key) const;
   /// As find, and null where the member is JSON's null.
   const JsonValue *findSet(std::string_view key) const;
+  bool operator==(const JsonValue &) const = default;
   /// The value as one line of JSON for messages, cut where it gets long.
   std::string text() const;
 };
 
-/// `source` names the text in messages (a path).
+/// `source` names the text in messages (a path). NaN and Infinity, which Python writes, are no JSON.
 Result<JsonValue> parseJson(std::string_view text, const std::string &source);
 /// A JSON file of at most `limit` bytes.
 Result<JsonValue> readJsonFile(const std::string &path, uint64_t limit);

@@ -8,20 +8,34 @@
 #include "compiler/import/Shown.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <string_view>
-#include <unordered_map>
 
 namespace lorac {
 namespace {
 
-constexpr uint64_t kMaxTokenizerBytes = 256ull << 20;
-constexpr uint64_t kMaxConfigBytes = 64ull << 20; // tokenizer_config.json lists every added token
-constexpr uint64_t kMaxTemplateBytes = 4ull << 20;
-/// Above any vocabulary there is; bounds what an id makes us allocate.
-constexpr uint64_t kMaxTokens = 1 << 20;
 constexpr const char *kRemedy =
     "; use a checkpoint with another tokenizer, or compile without tokenizer files "
     "and give tokens as numbers";
+
+Status checkAddedToken(const std::string &path, std::string_view text) {
+  if (text.size() <= kMaxAddedTokenBytes)
+    return Status::ok();
+  return Status(Code::Unsupported) << path << ": added token " << shown(text) << " has " << text.size()
+                                   << " bytes, at most " << kMaxAddedTokenBytes << " are supported"
+                                   << kRemedy;
+}
+
+Status checkTemplate(const std::string &path, std::string_view text) {
+  if (text.size() > kMaxChatTemplateBytes)
+    return Status(Code::Unsupported) << path << ": the chat template has " << text.size()
+                                     << " bytes, at most " << kMaxChatTemplateBytes
+                                     << " are supported; use a checkpoint with another template";
+  if (!isUtf8(text))
+    return Status(Code::CorruptFile) << path << ": the chat template is not UTF-8; fetch the file again";
+  return Status::ok();
+}
 
 /// Collects tokens by id and by text.
 class Vocabulary {
@@ -34,6 +48,12 @@ public:
                                        << ", at most " << kMaxTokens - 1 << " is supported";
     if (text.empty())
       return Status(Code::CorruptFile) << path << ": token " << id << " is empty; fetch the file again";
+    if (text.size() > kMaxTokenBytes)
+      return Status(Code::Unsupported) << path << ": token " << id << " has " << text.size()
+                                       << " bytes, at most " << kMaxTokenBytes << " are supported" << kRemedy;
+    if (!isUtf8(text))
+      return Status(Code::CorruptFile)
+             << path << ": token " << shown(text) << " (id " << id << ") is not UTF-8; fetch the file again";
     if (id >= out.tokens.size()) {
       out.tokens.resize(id + 1);
       out.kinds.resize(id + 1, fbs::TokenKind::Normal);
@@ -47,7 +67,7 @@ public:
   }
 
   const uint32_t *find(std::string_view text) const {
-    auto found = ids.find(std::string(text));
+    auto found = ids.find(text);
     return found == ids.end() ? nullptr : &found->second;
   }
 
@@ -59,6 +79,9 @@ public:
       return Status(Code::CorruptFile)
              << path << ": merge " << out.merges.size() / 2 << " (" << shown(left) << ' ' << shown(right)
              << ") names text that is no token; fetch the file again";
+    if (!merged.emplace(*a, *b).second)
+      return Status(Code::CorruptFile) << path << ": merge " << out.merges.size() / 2 << " (" << shown(left)
+                                       << ' ' << shown(right) << ") stands twice; fetch the file again";
     out.merges.push_back(*a);
     out.merges.push_back(*b);
     return Status::ok();
@@ -76,7 +99,9 @@ public:
 private:
   const std::string &path;
   fbs::TokenizerT &out;
-  std::unordered_map<std::string, uint32_t> ids;
+  // Trees, not hash tables: a file can choose texts that meet in one bucket.
+  std::map<std::string, uint32_t, std::less<>> ids;
+  std::set<std::pair<uint32_t, uint32_t>> merged;
 };
 
 // ---- tokenizer.json -------------------------------------------------------------------------------
@@ -99,7 +124,8 @@ public:
     LORAC_TRY(readNormalizer());
     LORAC_TRY(readPreTokenizer());
     LORAC_TRY(readPostProcessor());
-    return checkDecoder();
+    LORAC_TRY(checkDecoder());
+    return wrongFlag.empty() ? Status::ok() : corrupt(wrongFlag + ", true or false was expected");
   }
 
   const uint32_t *find(std::string_view text) const { return vocabulary.find(text); }
@@ -116,8 +142,11 @@ private:
     const JsonValue *type = value.find("type");
     return type && type->isString() ? type->string : std::string("without a type");
   }
-  static bool flag(const JsonValue &value, std::string_view key, bool fallback) {
-    const JsonValue *found = value.find(key);
+  /// A flag that is neither true, false nor null is noted in `wrongFlag`.
+  bool flag(const JsonValue &value, std::string_view key, bool fallback) {
+    const JsonValue *found = value.findSet(key);
+    if (found && !found->isBool())
+      wrongFlag = std::string(key) + " is " + found->text();
     return found && found->isBool() ? found->boolean : fallback;
   }
 
@@ -175,11 +204,13 @@ private:
       return Status::ok();
     if (!added->isArray())
       return corrupt("has added_tokens that is not a list");
+    std::set<uint32_t> seen;
     for (const JsonValue &item : added->items) {
       const JsonValue *id = item.find("id"), *content = item.find("content");
       if (!id || !id->isInteger() || id->integer < 0 || !content || !content->isString() ||
           content->string.empty())
         return corrupt("added token " + item.text() + " has no id or no content");
+      LORAC_TRY(checkAddedToken(path, content->string));
       const bool special = flag(item, "special", false);
       const auto kind = special ? fbs::TokenKind::Control : fbs::TokenKind::UserDefined;
       if (const uint32_t *known = find(content->string)) {
@@ -199,9 +230,8 @@ private:
       token->rstrip = flag(item, "rstrip", false);
       token->normalized = flag(item, "normalized", !special);
       token->special = special;
-      for (const auto &earlier : out.added)
-        if (earlier->id == token->id)
-          return corrupt("added token " + shown(token->content) + " stands twice");
+      if (!seen.insert(token->id).second)
+        return corrupt("added token " + shown(token->content) + " stands twice");
       out.added.push_back(std::move(token));
     }
     return Status::ok();
@@ -307,6 +337,8 @@ private:
     const JsonValue *single = part.find("single"), *specials = part.find("special_tokens");
     if (!single || !single->isArray())
       return corrupt("post_processor TemplateProcessing has no single");
+    if (single->items.size() > kMaxTemplateTokens) // each is looked up
+      return unsupported("post_processor", "template of " + std::to_string(single->items.size()) + " parts");
     std::vector<uint32_t> before, after;
     unsigned sequences = 0;
     for (const JsonValue &piece : single->items) {
@@ -333,6 +365,8 @@ private:
       return unsupported("post_processor", "template " + single->text());
     out.prefix_ids.insert(out.prefix_ids.begin(), before.begin(), before.end());
     out.suffix_ids.insert(out.suffix_ids.end(), after.begin(), after.end());
+    if (size_t count = out.prefix_ids.size() + out.suffix_ids.size(); count > kMaxTemplateTokens)
+      return unsupported("post_processor", "with " + std::to_string(count) + " tokens around a text");
     return Status::ok();
   }
 
@@ -349,14 +383,18 @@ private:
   fbs::TokenizerT &out;
   Vocabulary vocabulary;
   const JsonValue *model = nullptr;
+  std::string wrongFlag;
 };
 
-/// The text of bos_token or eos_token: a string, or an added token written out.
-std::string tokenText(const JsonValue &config, std::string_view key) {
-  const JsonValue *value = config.findSet(key);
+/// The text of bos_token or eos_token: null, a string, or an added token written out.
+Result<std::string> tokenText(const std::string &path, const JsonValue &config, std::string_view key) {
+  const JsonValue *value = config.findSet(key), *text = value;
   if (value && value->isObject())
-    value = value->findSet("content");
-  return value && value->isString() ? value->string : std::string();
+    text = value->findSet("content");
+  if (value && (!text || !text->isString()))
+    return Status(Code::CorruptFile) << path << ": " << key << " is " << value->text()
+                                     << ", a token's text was expected; fetch the file again";
+  return value ? text->string : std::string();
 }
 
 /// A string, or a list of {name, template} of which "default" is taken.
@@ -384,17 +422,20 @@ Result<TokenizerData> readHuggingFace(const std::string &file, const std::string
   HuggingFaceReader reader(file, root, data);
   LORAC_TRY(reader.read());
   if (!configFile.empty()) {
-    LORAC_ASSIGN(JsonValue config, readJsonFile(configFile, kMaxConfigBytes));
-    data.bosToken = tokenText(config, "bos_token");
-    data.eosToken = tokenText(config, "eos_token");
+    LORAC_ASSIGN(JsonValue config, readJsonFile(configFile, kMaxTokenizerConfigBytes));
+    if (!config.isObject())
+      return Status(Code::CorruptFile) << configFile << ": is not a JSON object; fetch the file again";
+    LORAC_ASSIGN(data.bosToken, tokenText(configFile, config, "bos_token"));
+    LORAC_ASSIGN(data.eosToken, tokenText(configFile, config, "eos_token"));
     // A template that stands beside it goes before this one, so an odd one here is no error then.
     if (chatTemplateFile.empty()) {
       LORAC_ASSIGN(data.chatTemplate, templateOf(configFile, config));
     }
   }
   if (!chatTemplateFile.empty()) {
-    LORAC_ASSIGN(data.chatTemplate, readTextFile(chatTemplateFile, kMaxTemplateBytes));
+    LORAC_ASSIGN(data.chatTemplate, readTextFile(chatTemplateFile, kMaxChatTemplateBytes));
   }
+  LORAC_TRY(checkTemplate(chatTemplateFile.empty() ? configFile : chatTemplateFile, data.chatTemplate));
   for (auto [text, id, what] : {std::tuple(&data.bosToken, &data.tokenizer.bos_id, "bos_token"),
                                 std::tuple(&data.eosToken, &data.tokenizer.eos_id, "eos_token")}) {
     if (text->empty())
@@ -476,6 +517,7 @@ Status readGgufTokens(const GgufFile &gguf, fbs::TokenizerT &out) {
     }
     LORAC_TRY(vocabulary.add(tokens->strings[id], id, kind));
     if (kind == fbs::TokenKind::Control || kind == fbs::TokenKind::UserDefined) {
+      LORAC_TRY(checkAddedToken(gguf.path(), tokens->strings[id]));
       auto token = std::make_unique<fbs::AddedTokenT>();
       token->id = uint32_t(id);
       token->content = tokens->strings[id];
@@ -546,6 +588,7 @@ Result<TokenizerData> readGguf(const std::string &file) {
   }
   LORAC_ASSIGN(std::optional<std::string_view> chatTemplate, gguf.stringKey("tokenizer.chat_template"));
   data.chatTemplate = chatTemplate.value_or("");
+  LORAC_TRY(checkTemplate(file, data.chatTemplate));
   return data;
 }
 

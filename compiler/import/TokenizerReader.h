@@ -11,6 +11,15 @@
 
 namespace lorac {
 
+// Limits, far above what is in use. A model file that broke one of the last four would not load.
+constexpr uint64_t kMaxTokenizerBytes = 128ull << 20;      // of tokenizer.json; the largest have some 40 MiB
+constexpr uint64_t kMaxTokenizerConfigBytes = 16ull << 20; // it lists every added token
+constexpr uint64_t kMaxTokens = uint64_t(1) << 20;         // bounds what an id makes us allocate
+constexpr size_t kMaxTemplateTokens = 64;                  // that a post-processor puts around a text
+constexpr size_t kMaxTokenBytes = 4096;
+constexpr size_t kMaxAddedTokenBytes = 1024;
+constexpr uint64_t kMaxChatTemplateBytes = 1ull << 20;
+
 struct TokenizerData {
   fbs::TokenizerT tokenizer;
   std::string chatTemplate; // Jinja; empty: none

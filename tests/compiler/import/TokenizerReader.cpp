@@ -5,6 +5,8 @@
 #include "tests/support/StatusTest.h"
 #include "tests/support/TempFolder.h"
 
+#include <functional>
+
 using namespace lorac;
 using namespace lorac::test;
 
@@ -193,12 +195,146 @@ TEST_F(HuggingFaceTokenizer, RejectsOneEdit) {
            Case{R"("unk_token": null)", R"("unk_token": "?")", Code::CorruptFile,
                 "unk_token \"?\" is no token"},
            Case{R"("vocab")", R"("vocabulary")", Code::CorruptFile, "has no vocabulary"},
+           Case{R"("a b")", R"("c b")", Code::CorruptFile, "merge 0 (c b) names text that is no token"},
+           Case{R"(["ab", "Ġ"])", R"(["a", "b"])", Code::CorruptFile, "merge 1 (a b) stands twice"},
+           Case{R"("merges")", R"("merge")", Code::CorruptFile, "has no merges"},
+           Case{R"(["a b", ["ab", "Ġ"]])", R"({"a": "b"})", Code::CorruptFile, "has no merges"},
+           Case{R"("model")", R"("models")", Code::CorruptFile, "has no model"},
+           Case{R"("b": 1)", R"("": 1)", Code::CorruptFile, "token 1 is empty"},
+           Case{R"("b": 1)", R"("b": 1.0)", Code::CorruptFile, "token b has id 1"},
+           Case{R"("b": 1)", R"("b": 1e999)", Code::CorruptFile, "not valid JSON"},
+           Case{R"("b": 1)", R"("b": 18446744073709551615)", Code::CorruptFile, "token b has id 1.8"},
+           Case{R"("b": 1)", R"("b": 9223372036854775807)", Code::Unsupported, "has id 9223372036854775807"},
+           Case{R"("b": 1)", R"("b": 1, "b": 1)", Code::CorruptFile, "the key \"b\" stands twice"},
+           Case{R"("special": true)", R"("special": "yes")", Code::CorruptFile,
+                "special is \"yes\", true or false was expected"},
+           Case{R"("ignore_merges": true)", R"("ignore_merges": 1)", Code::CorruptFile,
+                "ignore_merges is 1, true or false was expected"},
+           Case{R"("use_regex": true)", R"("use_regex": 0)", Code::CorruptFile,
+                "use_regex is 0, true or false"},
+           Case{R"("content": "<s>")", R"("content": "")", Code::CorruptFile, "has no id or no content"},
+           Case{R"("id": 6)", R"("id": -6)", Code::CorruptFile, "has no id or no content"},
+           Case{R"("id": 6)", R"("id": 1048576)", Code::Unsupported, "token <s> has id 1048576"},
        }) {
     SCOPED_TRACE(c.to);
     json = kJson;
     edit(c.from, c.to);
     EXPECT_STATUS(read(), c.code, c.part);
   }
+}
+
+TEST_F(HuggingFaceTokenizer, LimitsOfTokens) {
+  auto last = [&](const std::string &text, const std::string &id) {
+    json = kJson;
+    edit(R"("abĠ": 4}, "merges": ["a b", ["ab", "Ġ"]])", "\"" + text + "\": " + id + R"(}, "merges": [])");
+    return read();
+  };
+  EXPECT_OK(last("x", std::to_string(kMaxTokens - 1)));
+  EXPECT_STATUS(last("x", std::to_string(kMaxTokens)), Code::Unsupported, "has id 1048576, at most 1048575");
+  EXPECT_OK(last(std::string(kMaxTokenBytes, 'x'), "4"));
+  EXPECT_STATUS(last(std::string(kMaxTokenBytes + 1, 'x'), "4"), Code::Unsupported,
+                "token 4 has 4097 bytes, at most 4096");
+  for (size_t more : {size_t(0), size_t(1)}) {
+    json = kJson;
+    edit("<s>", std::string(kMaxAddedTokenBytes + more, 's'));
+    if (more == 0)
+      EXPECT_OK(read());
+    else
+      EXPECT_STATUS(read(), Code::Unsupported, "has 1025 bytes, at most 1024");
+  }
+}
+TEST_F(HuggingFaceTokenizer, LimitsOfTokensAroundAText) {
+  const std::string token = R"({"SpecialToken": {"id": "<s>", "type_id": 0}}, )";
+  auto around = [&](size_t pieces, size_t ids) {
+    std::string single, list;
+    for (size_t i = 0; i < pieces; ++i)
+      single += token;
+    for (size_t i = 0; i < ids; ++i)
+      list += i ? ", 6" : "6";
+    json = kJson;
+    edit(R"("post_processor": null)", R"("post_processor": {"type": "TemplateProcessing", "single": [)" +
+                                          single +
+                                          R"({"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": )" +
+                                          R"({"<s>": {"ids": [)" + list + "]}}}");
+    return read();
+  };
+  EXPECT_EQ(around(1, kMaxTemplateTokens)->tokenizer.prefix_ids.size(), kMaxTemplateTokens);
+  EXPECT_STATUS(around(1, kMaxTemplateTokens + 1), Code::Unsupported, "with 65 tokens around a text");
+  EXPECT_EQ(around(kMaxTemplateTokens - 1, 1)->tokenizer.prefix_ids.size(), kMaxTemplateTokens - 1);
+  EXPECT_STATUS(around(kMaxTemplateTokens, 1), Code::Unsupported, "template of 65 parts");
+}
+TEST_F(HuggingFaceTokenizer, RejectsOneEditOfThePostProcessor) {
+  const std::string whole =
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, )"
+      R"({"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"<s>": {"ids": [6]}}})";
+  struct Case {
+    const char *from, *to;
+    Code code;
+    const char *part;
+  };
+  for (const Case &c : {
+           Case{"\"ids\": [6]", "\"ids\": [-1]", Code::CorruptFile, "has token -1, which the vocabulary"},
+           Case{"\"ids\": [6]", "\"ids\": [8]", Code::CorruptFile, "has token 8, which the vocabulary"},
+           Case{"\"ids\": [6]", "\"ids\": 6", Code::CorruptFile, "which special_tokens does not have"},
+           Case{"{\"<s>\"", "{\"<q>\"", Code::CorruptFile, "which special_tokens does not have"},
+           Case{"\"A\"", "\"B\"", Code::Unsupported, "post_processor template"},
+           Case{", {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}", "", Code::Unsupported,
+                "post_processor template"},
+           Case{"\"single\"", "\"double\"", Code::CorruptFile, "has no single"},
+           Case{"{\"type\": \"TemplateProcessing\"", "[{\"type\": \"TemplateProcessing\"", Code::CorruptFile,
+                "not valid JSON"},
+           Case{"\"type\": \"TemplateProcessing\"", "\"type\": \"Sequence\"", Code::CorruptFile,
+                "post_processor Sequence has no processors"},
+       }) {
+    SCOPED_TRACE(c.to);
+    std::string text = whole;
+    json = kJson;
+    edit(R"("post_processor": null)", "\"post_processor\": " + whole);
+    ASSERT_OK(read());
+    edit(c.from, c.to);
+    EXPECT_STATUS(read(), c.code, c.part);
+  }
+}
+TEST_F(HuggingFaceTokenizer, RejectsOneEditOfTheConfiguration) {
+  for (auto [text, part] :
+       {std::pair("[]", "is not a JSON object"),
+        std::pair(R"({"bos_token": 6})", "bos_token is 6, a token's text was expected"),
+        std::pair(R"({"eos_token": {"id": 6}})", "eos_token is {\"id\": 6}, a token's text"),
+        std::pair(R"({"eos_token": "<s>)", "not valid JSON")}) {
+    config = text;
+    EXPECT_STATUS(read(), Code::CorruptFile, part);
+  }
+  config = R"({"bos_token": null, "eos_token": null, "chat_template": null})";
+  EXPECT_EQ(read()->tokenizer.eos_id, -1);
+}
+TEST_F(HuggingFaceTokenizer, LimitsOfFiles) {
+  ASSERT_OK(read());
+  const std::string path = folder.path("tokenizer.json");
+  json = kJson + std::string(kMaxTokenizerConfigBytes - kJson.size(), ' ');
+  ASSERT_OK(read());
+  std::filesystem::resize_file(path, kMaxTokenizerBytes); // sparse: zeros, which are no JSON
+  EXPECT_STATUS(readTokenizer("hf", path, "", ""), Code::CorruptFile, "not valid JSON");
+  std::filesystem::resize_file(path, kMaxTokenizerBytes + 1);
+  EXPECT_STATUS(readTokenizer("hf", path, "", ""), Code::InvalidArgument,
+                "has 134217729 bytes, at most 134217728 are read");
+  json = kJson;
+  config = "{" + std::string(kMaxTokenizerConfigBytes - 2, ' ') + "}";
+  EXPECT_OK(read());
+  config += ' ';
+  EXPECT_STATUS(read(), Code::InvalidArgument, "at most 16777216 are read");
+}
+TEST_F(HuggingFaceTokenizer, LimitsOfTemplates) {
+  jinja = std::string(kMaxChatTemplateBytes, 'x');
+  EXPECT_EQ(read()->chatTemplate.size(), kMaxChatTemplateBytes);
+  config = R"({"chat_template": ")" + jinja + "\"}";
+  jinja.clear();
+  EXPECT_EQ(read()->chatTemplate.size(), kMaxChatTemplateBytes);
+  config.insert(config.size() - 2, "x");
+  EXPECT_STATUS(read(), Code::Unsupported, "the chat template has 1048577 bytes, at most 1048576");
+  jinja = std::string(kMaxChatTemplateBytes + 1, 'x');
+  EXPECT_STATUS(read(), Code::InvalidArgument, "at most 1048576 are read");
+  jinja = "\xff";
+  EXPECT_STATUS(read(), Code::CorruptFile, "the chat template is not UTF-8");
 }
 
 TEST(Tokenizer, RejectsUnknownKind) {
@@ -295,6 +431,77 @@ TEST_F(GgufTokenizer, RejectsBosWithoutId) {
   builder.boolean("tokenizer.ggml.add_bos_token", true);
   builder.remove("tokenizer.ggml.bos_token_id");
   EXPECT_STATUS(read(), Code::CorruptFile, "asks to add a bos token");
+}
+TEST_F(GgufTokenizer, RejectsOneEdit) {
+  struct Case {
+    const char *what;
+    std::function<void(GgufBuilder &)> edit;
+    Code code;
+    const char *part;
+  };
+  using Words = std::vector<std::string>;
+  for (const Case &c : {
+           Case{"no tokens", [](auto &g) { g.remove("tokenizer.ggml.tokens"); }, Code::CorruptFile,
+                "needs tokenizer.ggml.tokens, merges"},
+           Case{"empty tokens", [](auto &g) { g.texts("tokenizer.ggml.tokens", Words()); }, Code::CorruptFile,
+                "needs tokenizer.ggml.tokens, merges"},
+           Case{"tokens of another type", [](auto &g) { g.integers("tokenizer.ggml.tokens", {1}); },
+                Code::CorruptFile, "needs tokenizer.ggml.tokens, merges"},
+           Case{"no merges", [](auto &g) { g.remove("tokenizer.ggml.merges"); }, Code::CorruptFile,
+                "needs tokenizer.ggml.tokens, merges"},
+           Case{"no types", [](auto &g) { g.remove("tokenizer.ggml.token_type"); }, Code::CorruptFile,
+                "needs tokenizer.ggml.tokens, merges"},
+           Case{"a merge of no token", [](auto &g) { g.texts("tokenizer.ggml.merges", Words{"a c"}); },
+                Code::CorruptFile, "merge 0 (a c) names text that is no token"},
+           Case{"a merge to no token", [](auto &g) { g.texts("tokenizer.ggml.merges", Words{"b a"}); },
+                Code::CorruptFile, "merge 0 (b a) names text that is no token"},
+           Case{"a merge of one", [](auto &g) { g.texts("tokenizer.ggml.merges", Words{"ab"}); },
+                Code::CorruptFile, "merge 0 (ab) is not two texts"},
+           Case{"a merge of three", [](auto &g) { g.texts("tokenizer.ggml.merges", Words{"a b c"}); },
+                Code::CorruptFile, "merge 0 (a b c) is not two texts"},
+           Case{"a merge twice", [](auto &g) { g.texts("tokenizer.ggml.merges", Words{"a b", "a b"}); },
+                Code::CorruptFile, "merge 1 (a b) stands twice"},
+           Case{"an empty token",
+                [](auto &g) { g.texts("tokenizer.ggml.tokens", Words{"<s>", "a", "b", "ab", ""}); },
+                Code::CorruptFile, "token 4 is empty"},
+           Case{"bytes that are no text",
+                [](auto &g) { g.texts("tokenizer.ggml.tokens", Words{"<s>", "a", "b", "ab", "\xff\n"}); },
+                Code::CorruptFile, "token ?? (id 4) is not UTF-8"},
+           Case{"type 0", [](auto &g) { g.integers("tokenizer.ggml.token_type", {0, 1, 1, 1, 4}); },
+                Code::CorruptFile, "token 0 has type 0"},
+           Case{"type 7", [](auto &g) { g.integers("tokenizer.ggml.token_type", {7, 1, 1, 1, 4}); },
+                Code::CorruptFile, "token 0 has type 7"},
+           Case{"bos outside", [](auto &g) { g.u32("tokenizer.ggml.bos_token_id", ~0u); }, Code::CorruptFile,
+                "tokenizer.ggml.bos_token_id is 4294967295 of 5 tokens"},
+           Case{"end of turn outside", [](auto &g) { g.u32("tokenizer.ggml.eot_token_id", 5); },
+                Code::CorruptFile, "tokenizer.ggml.eot_token_id is 5 of 5 tokens"},
+           Case{"bos as text", [](auto &g) { g.text("tokenizer.ggml.bos_token_id", "0"); }, Code::CorruptFile,
+                "key tokenizer.ggml.bos_token_id is not an integer"},
+           Case{"add_bos as number", [](auto &g) { g.u32("tokenizer.ggml.add_bos_token", 1); },
+                Code::CorruptFile, "key tokenizer.ggml.add_bos_token is not true or false"},
+           Case{"rule as number", [](auto &g) { g.u32("tokenizer.ggml.pre", 1); }, Code::CorruptFile,
+                "key tokenizer.ggml.pre is not a text"},
+           Case{"a template of bytes", [](auto &g) { g.text("tokenizer.chat_template", "\xc3("); },
+                Code::CorruptFile, "the chat template is not UTF-8"},
+           Case{"a template too long",
+                [](auto &g) {
+                  g.text("tokenizer.chat_template", std::string(kMaxChatTemplateBytes + 1, 'x'));
+                },
+                Code::Unsupported, "the chat template has 1048577 bytes"},
+           Case{"an added token too long",
+                [](auto &g) {
+                  g.texts("tokenizer.ggml.tokens",
+                          Words{std::string(kMaxAddedTokenBytes + 1, 's'), "a", "b", "ab", "<t>"});
+                },
+                Code::Unsupported, "has 1025 bytes, at most 1024"},
+       }) {
+    SCOPED_TRACE(c.what);
+    builder = GgufBuilder();
+    SetUp();
+    ASSERT_OK(read());
+    c.edit(builder);
+    EXPECT_STATUS(read(), c.code, c.part);
+  }
 }
 TEST_F(GgufTokenizer, RejectsDoubleTokens) {
   builder.texts("tokenizer.ggml.tokens", {"<s>", "a", "b", "ab", "a"});
