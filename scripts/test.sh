@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything and passes every test: test.sh [--no-lint]
-# In order: formatting; the whole build with warnings as errors; the linter; the runtime alone, as on a machine without MLIR; unit tests of
+# In order: formatting; the whole build with warnings as errors; the linter; the runtime alone, in a mount namespace without MLIR; unit tests of
 # runtime and kernels under AddressSanitizer and UBSan; at the end all tests of the whole build, the goldens through the command line
 # and Vulkan's validation layers included. Stops at the first failure.
 set -euo pipefail
@@ -36,10 +36,8 @@ if [[ $lint == yes ]]; then
     xargs -0 -n 4 -P "$jobs" clang-tidy-22 -p build/dev --quiet --warnings-as-errors='*' 2> >(grep -v 'warnings generated' >&2 || true)
 fi
 
-step "the runtime alone, with MLIR and LLVM out of reach"
-cmake --preset runtime-only -DCMAKE_DISABLE_FIND_PACKAGE_MLIR=ON -DCMAKE_DISABLE_FIND_PACKAGE_LLVM=ON >/dev/null
-cmake --build --preset runtime-only -j "$jobs"
-ctest --preset runtime-only -j "$jobs"
+step "the runtime alone, where no part of the compiler exists"
+tests/install/masked.sh "$jobs"
 
 step "under AddressSanitizer and UBSan"
 cmake --preset asan-ubsan >/dev/null

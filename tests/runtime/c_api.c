@@ -23,7 +23,8 @@ int loracCheckErrors(const char *missing, const char *corrupt) {
     lorac_code code;
     char message[12];
   } small;
-  CHECK(lorac_api_version() >= LORAC_API_VERSION);
+  CHECK(lorac_api_version() == LORAC_API_VERSION);
+  CHECK(lorac_version()[0] >= '0' && lorac_version()[0] <= '9' && strchr(lorac_version(), '.') != NULL);
   CHECK(strcmp(lorac_code_name(LORAC_CORRUPT_FILE), "CORRUPT_FILE") == 0);
   CHECK(strcmp(lorac_code_name((lorac_code)99), "UNKNOWN") == 0);
 

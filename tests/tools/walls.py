@@ -3,8 +3,9 @@
 
 runtime/, schemas/ and support/ include no MLIR, LLVM, shaderc, SPIRV-Tools or CUDA header; compiler/ and dialect/ include nothing of
 runtime/; no file under runtime/ names a model family, a layer's role or an activation function. With --build, a Ninja folder: no
-object of runtime/ or support/ was made from a header of the first kind, and no library or program that the runtime alone makes needs
-a library of it."""
+object of runtime/ or support/, nor of their tests, was made from a header of the first kind or from one of compiler/ or dialect/; the
+runtime's objects call nothing that prints or ends the process; liblorac_runtime.so needs the C and C++ libraries alone and exports the
+functions that lorac.h declares, no more and no less."""
 import argparse
 import pathlib
 import re
@@ -16,6 +17,11 @@ import harness
 FORBIDDEN_HEADER = re.compile(r"^(mlir|llvm|clang|shaderc|spirv-tools|glslang|nvrtc|cuda_runtime|dialect/|compiler/|shaders/)")
 FORBIDDEN_PATH = re.compile(r"/(mlir|llvm|llvm-c|shaderc|spirv-tools|glslang)/|/llvm-\d+/|nvrtc\.h|cuda_runtime")
 FORBIDDEN_LIBRARY = re.compile(r"libMLIR|libLLVM|libshaderc|libSPIRV|libglslang|libcuda|libnvrtc")
+# What a program that links the library must have on its machine, and no more. The loader of Vulkan is opened at run time.
+ALLOWED_LIBRARY = re.compile(r"(libstdc\+\+|libm|libgcc_s|libc|libdl|libpthread|ld-linux-[\w-]+)\.so\.\d+")
+# What prints or ends the process, as nm spells it. __assert_fail, of builds without NDEBUG, is for our own mistakes.
+BAD_MANNERS = re.compile(r"(__)?(v?f?printf|v?dprintf|puts|fputs|putchar|putc|fputc|fwrite|perror|syslog)(_chk|_unlocked)?"
+                         r"|std(out|err)|_ZSt4c(out|err|log)|(_|quick_)?exit|_Exit|abort|raise|kill|system|signal|sigaction|setlocale")
 # Whole words, whatever their case; names joined by underscores or CamelCase are cut into words first.
 FAMILIES = "llama mistral mixtral qwen qwen2 qwen3 gemma phi falcon bloom opt gptneox mpt starcoder deepseek olmo granite"
 ROLES = ("mlp ffn feedforward qproj kproj vproj oproj gateproj upproj downproj qkv selfattn lmhead embedtokens inputlayernorm "
@@ -74,25 +80,61 @@ def check_links(report):
                 report(f"{path.relative_to(harness.ROOT)}:{number}: {code.strip()}")
 
 
-def check_build(build, report):
-    """Returns how many objects were seen."""
+def check_objects(build, report):
+    """What Ninja's depfiles say that objects were made from, and what the objects of the library call. Returns how many were seen."""
     output = subprocess.run(["ninja", "-C", build, "-t", "deps"], capture_output=True, text=True, check=True).stdout
-    seen, current = 0, None
+    own = tuple(f"{harness.ROOT}/{folder}/" for folder in ("compiler", "dialect", "tools"))
+    objects, current = [], None
     for line in output.splitlines():
         if line and not line[0].isspace():
             target = line.split(":")[0]
-            current = target if target.startswith(("runtime/", "support/")) else None
-            seen += current is not None
-        elif current and FORBIDDEN_PATH.search(line):
+            wanted = target.startswith(("runtime/", "support/", "tests/runtime/", "tests/support/", "tests/shaders/"))
+            current = target if wanted and (pathlib.Path(build) / target).exists() else None
+            if current:
+                objects.append(current)
+        elif current and (FORBIDDEN_PATH.search(line) or line.strip().startswith(own)):
             report(f"{current}: made from {line.strip()}")
-    binaries = [path for path in pathlib.Path(build).rglob("liblorac*.so*") if path.is_file() and not path.is_symlink()]
-    binaries += [path for path in [pathlib.Path(build) / "bin" / "unit_tests"] if path.exists()]
-    for path in binaries:
-        dynamic = subprocess.run(["readelf", "-d", path], capture_output=True, text=True, check=True).stdout
-        for library in re.findall(r"\(NEEDED\).*\[([^]]+)\]", dynamic):
-            if FORBIDDEN_LIBRARY.search(library):
-                report(f"{path}: needs {library}")
-    return seen
+    library = [pathlib.Path(build) / target for target in objects if not target.startswith("tests/")]
+    if library:
+        output = subprocess.run(["nm", "-A", "-u", *library], capture_output=True, text=True, check=True).stdout
+        for line in output.splitlines():
+            name, _, symbol = line.rpartition(" ")
+            if BAD_MANNERS.fullmatch(symbol.split("@")[0]):
+                report(f"{name.split(':')[0]}: calls {symbol}")
+    return len(library)
+
+
+def needed(path):
+    dynamic = subprocess.run(["readelf", "-d", path], capture_output=True, text=True, check=True).stdout
+    return re.findall(r"\(NEEDED\).*\[([^]]+)\]", dynamic)
+
+
+def declared():
+    """The functions of lorac.h."""
+    text = (harness.ROOT / "runtime/include/lorac/lorac.h").read_text(encoding="utf-8")
+    text = re.sub(r"/\*.*?\*/|^#.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return set(re.findall(r"\b(lorac_\w+)\([^()]*\);", text))
+
+
+def check_library(build, report):
+    """What the shared library needs and shows."""
+    path = pathlib.Path(build) / "runtime/liblorac_runtime.so"
+    if not path.exists():
+        return report(f"{path}: not built")
+    for library in needed(path):
+        if not ALLOWED_LIBRARY.fullmatch(library):
+            report(f"{path}: needs {library}")
+    output = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=True).stdout
+    # The version node itself (type A) is no symbol that anything could link.
+    exported = {line.split()[2].split("@")[0] for line in output.splitlines() if line.split()[1] != "A"}
+    for symbol in sorted(exported - declared()):
+        report(f"{path}: exports {symbol}, which lorac.h does not declare")
+    for symbol in sorted(declared() - exported):
+        report(f"{path}: lacks {symbol}, which lorac.h declares")
+    tests = pathlib.Path(build) / "bin/unit_tests"
+    for library in needed(tests) if tests.exists() else []:
+        if FORBIDDEN_LIBRARY.search(library):
+            report(f"{tests}: needs {library}")
 
 
 def main():
@@ -106,15 +148,20 @@ def main():
             problems.append(f"the search misses {word} in: {line}")
     if set(words("the optimal option is to operate")) & WORDS:
         problems.append("the search finds a word in a line that has none")
+    for symbol, bad in [("printf", True), ("__fprintf_chk", True), ("stderr", True), ("_ZSt4cerr", True), ("exit", True), ("abort", True),
+                        ("snprintf", False), ("vsnprintf", False), ("__cxa_atexit", False), ("fopen64", False)]:
+        if bool(BAD_MANNERS.fullmatch(symbol)) != bad:
+            problems.append(f"the search takes {symbol} for {'good' if bad else 'bad'} manners")
     check_includes(problems.append)
     check_words(problems.append)
     check_links(problems.append)
     checked = len(list(sources("runtime", "schemas", "support", "compiler", "dialect")))
     if arguments.build:
-        objects = check_build(arguments.build, problems.append)
+        objects = check_objects(arguments.build, problems.append)
+        check_library(arguments.build, problems.append)
         if objects == 0:
             problems.append(f"{arguments.build}: no object of runtime/ or support/ was built there")
-        print(f"{objects} objects looked at")
+        print(f"{objects} objects and {len(declared())} functions of lorac.h looked at")
     for problem in problems:
         print("FAIL", problem)
     print(f"{checked} files looked at, {len(problems)} problems")

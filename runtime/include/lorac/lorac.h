@@ -2,9 +2,11 @@
  * Opens a model file on a device, loads adapters beside it and runs any mix of them over the one frozen
  * base. C11.
  *
- * Errors     Every function that can fail returns a lorac_code and takes an optional lorac_error, which
- *            receives the code and one line of text: what, why, what to do. On failure out parameters are
- *            left as they were, except where a function says otherwise. Nothing prints, exits or throws.
+ * Errors     Every function that can fail returns a lorac_code and takes an optional lorac_error (with its
+ *            struct_size set), which receives the code and one line of text: what, why, what to do; LORAC_OK
+ *            and "" on success. On failure out parameters are left as they were, except where a function
+ *            says otherwise. Each function may also return LORAC_OUT_OF_MEMORY and LORAC_INTERNAL, and
+ *            LORAC_INVALID_ARGUMENT for a null where something must be. Nothing prints, exits or throws.
  * Structs    Those with `struct_size` grow at their end in later versions: set it to sizeof the struct as
  *            you compiled it (LORAC_INIT(type) does, all else 0). 0 in a field means its default. Structs
  *            without it never change.
@@ -15,7 +17,10 @@
  *            from any thread at once unless a comment says otherwise; an engine serialises its device
  *            work. Closing or freeing a handle must not overlap with a call that is given the handle.
  * Lifetimes  An engine keeps its model, an adapter and a sequence keep their engine: close handles in any
- *            order.
+ *            order, each once. What takes a handle to close it takes null too, and does nothing.
+ * Process    The library keeps no state of its own between calls. It opens libvulkan.so.1 when devices are
+ *            first asked for and keeps it; LORAC_VULKAN_VALIDATION=1 in the environment turns Vulkan's
+ *            validation layers on. Fork before the first engine or devices list, not after.
 \*===----------------------------------------------------------------------------------------===*/
 #ifndef LORAC_LORAC_H
 #define LORAC_LORAC_H
@@ -24,17 +29,25 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+/** What LORAC_INIT is in C++ (11 and above). */
+template <typename Struct> inline Struct lorac_init() {
+  Struct value{};
+  value.struct_size = sizeof(Struct);
+  return value;
+}
 extern "C" {
 #endif
 
 /** Grows by one whenever something is added; what exists stays. */
-#define LORAC_API_VERSION 1u
-/** Version of the library that is linked; at least the LORAC_API_VERSION that a program needs. */
+#define LORAC_API_VERSION 2u
+/** Of the library that is linked; at least the LORAC_API_VERSION that a program needs. */
 uint32_t lorac_api_version(void);
+/** "0.1.0", of the library that is linked: for logs, not for decisions. Static memory. */
+const char *lorac_version(void);
 
 /** `lorac_request request = LORAC_INIT(lorac_request);` */
 #ifdef __cplusplus
-#define LORAC_INIT(TYPE) {sizeof(TYPE)}
+#define LORAC_INIT(TYPE) lorac_init<TYPE>()
 #else
 #define LORAC_INIT(TYPE) {.struct_size = sizeof(TYPE)}
 #endif
@@ -71,7 +84,8 @@ typedef struct lorac_error {
 
 typedef struct lorac_model lorac_model;
 
-/** Maps and verifies a model file. */
+/** Maps and verifies a model file: LORAC_NOT_FOUND, LORAC_IO, LORAC_CORRUPT_FILE, LORAC_UNSUPPORTED. The file
+ *  must not change while it is open. It holds code for the device: open one as you would run a program. */
 lorac_code lorac_model_open(const char *path, lorac_model **model, lorac_error *error);
 /** Null is nothing to do. */
 void lorac_model_close(lorac_model *model);
@@ -90,11 +104,15 @@ lorac_code lorac_model_get_info(const lorac_model *model, lorac_model_info *info
 
 /* ---- text ---------------------------------------------------------------------------------------- */
 
+/* All of these: LORAC_UNSUPPORTED where the model has no tokenizer (or no chat template),
+ * LORAC_INVALID_ARGUMENT for text that is not UTF-8. */
+
 /** Token ids of `length` bytes of text. `special`: nonzero adds what the tokenizer puts around a prompt (a
  *  beginning-of-text token, say) and recognises special tokens written out. */
 lorac_code lorac_tokenize(const lorac_model *model, const char *text, size_t length, int special,
                           uint32_t *tokens, size_t *count, lorac_error *error);
-/** Text of token ids; not terminated. `special`: nonzero keeps special tokens. */
+/** Text of token ids; not terminated. Always UTF-8: U+FFFD stands for bytes that make no character.
+ *  `special`: nonzero keeps special tokens. */
 lorac_code lorac_detokenize(const lorac_model *model, const uint32_t *tokens, size_t count, int special,
                             char *text, size_t *size, lorac_error *error);
 
@@ -151,7 +169,8 @@ typedef struct lorac_engine_options {
   uint32_t reserved;    /**< 0 */
 } lorac_engine_options;
 
-/** `options` may be null. Uploads the weights. */
+/** `options` may be null. Uploads the weights and makes the pipelines: LORAC_DEVICE_UNAVAILABLE where no
+ *  device will do, LORAC_INVALID_ARGUMENT for an option outside the model's limits. */
 lorac_code lorac_engine_create(const lorac_model *model, const lorac_engine_options *options,
                                lorac_engine **engine, lorac_error *error);
 void lorac_engine_destroy(lorac_engine *engine);
@@ -201,13 +220,14 @@ typedef struct lorac_adapter_options {
   uint32_t reserved;    /**< 0 */
 } lorac_adapter_options;
 
-/** Loads a bundle; its name gives this version from now on. `options` and `adapter` may be null. */
+/** Loads a bundle; its name gives this version from now on. `options` and `adapter` may be null. The errors
+ *  of lorac_model_open, LORAC_INCOMPATIBLE for a bundle of another base, LORAC_EXHAUSTED for a full pool. */
 lorac_code lorac_adapter_load(lorac_engine *engine, const char *path, const lorac_adapter_options *options,
                               lorac_adapter **adapter, lorac_error *error);
-/** A new handle on the newest version of a name. */
+/** A new handle on the newest version of a name, or LORAC_NOT_FOUND. */
 lorac_code lorac_adapter_find(const lorac_engine *engine, const char *name, lorac_adapter **adapter,
                               lorac_error *error);
-/** Takes a name away. Handles and sequences keep the version. */
+/** Takes a name away (LORAC_NOT_FOUND: there is none). Handles and sequences keep the version. */
 lorac_code lorac_adapter_unload(lorac_engine *engine, const char *name, lorac_error *error);
 /** Frees the handle, not the name. */
 void lorac_adapter_release(lorac_adapter *adapter);
@@ -247,7 +267,8 @@ lorac_code lorac_sequence_set_stack(lorac_sequence *sequence, const lorac_stack_
 uint64_t lorac_sequence_length(const lorac_sequence *sequence);
 /** Forgets the tokens from `length` on. */
 lorac_code lorac_sequence_truncate(lorac_sequence *sequence, uint64_t length, lorac_error *error);
-/** Takes cache pages for `length` tokens now, so that no later step up to there lacks any. */
+/** Takes cache pages for `length` tokens now, so that no later step up to there lacks any; LORAC_EXHAUSTED
+ *  where there are too few. */
 lorac_code lorac_sequence_reserve(lorac_sequence *sequence, uint64_t length, lorac_error *error);
 
 /** One token of one sequence. Rows of one sequence take consecutive positions in the order they stand in. */
@@ -258,7 +279,8 @@ typedef struct lorac_step_row {
 } lorac_step_row;
 /** Runs any mix of rows, all or nothing: after a failure every sequence is as before. `logits` receives
  *  [asked rows, vocab_size] floats in the rows' order; `capacity` counts floats (may be 0 where no row
- *  asks). */
+ *  asks). LORAC_EXHAUSTED: too many rows, no cache pages left, or `logits` too small; LORAC_DEVICE_LOST: the
+ *  engine is over, a new one may serve. */
 lorac_code lorac_engine_step(lorac_engine *engine, const lorac_step_row *rows, size_t row_count,
                              float *logits, size_t capacity, lorac_error *error);
 
@@ -281,11 +303,11 @@ typedef struct lorac_token_event {
   size_t text_size;
 } lorac_token_event;
 /** Nonzero ends the request (LORAC_FINISH_STOP). Runs on the thread of lorac_generate, which
- *  holds no lock meanwhile. */
+ *  holds no lock meanwhile. Must return: no exception and no longjmp may leave it. */
 typedef int (*lorac_token_callback)(void *user, const lorac_token_event *event);
 
-#define LORAC_IGNORE_EOS 1u
-#define LORAC_CAPTURE_LOGITS 2u
+#define LORAC_IGNORE_EOS 1u     /**< an eos id is a token like any other */
+#define LORAC_CAPTURE_LOGITS 2u /**< the result has the logits of every position fed */
 
 typedef struct lorac_request {
   size_t struct_size;
@@ -320,7 +342,9 @@ typedef struct lorac_result {
  *  has an error result and stops no other: LORAC_OK then still. Equal struct_size in all requests. */
 lorac_code lorac_generate(lorac_engine *engine, const lorac_request *requests, size_t request_count,
                           lorac_generation **generation, lorac_error *error);
+/** One result a request; 0 for null. */
 size_t lorac_generation_count(const lorac_generation *generation);
+/** LORAC_NOT_FOUND for an index past the last. */
 lorac_code lorac_generation_get(const lorac_generation *generation, size_t index, lorac_result *result,
                                 lorac_error *error);
 void lorac_generation_free(lorac_generation *generation);

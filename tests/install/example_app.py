@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""The example in C answers as `lorac run` does: example_app.py --lorac PROGRAM --work FOLDER --model tokens|demo
+
+tokens: a golden checkpoint without a tokenizer, both of the programs that install.py built. demo: the demo's model with its adapters
+and chat template, in words; exits with 77 where scripts/demo.sh has not made them."""
+import argparse
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+import harness
+
+NEW_TOKENS = 48  # the program's own limit
+
+
+def answers(app, *arguments):
+    """Of one run of the program: its answers in order, and the numbers of its last line."""
+    result = subprocess.run([app, *map(str, arguments)], capture_output=True, text=True, encoding="utf-8", timeout=280)
+    if result.returncode != 0 or result.stderr:
+        raise AssertionError(f"{app} {arguments}: exit {result.returncode}: {result.stderr}")
+    parts = re.split(r"^--- (.*)\n", result.stdout, flags=re.MULTILINE)
+    names, texts = parts[1::2], parts[2::2]
+    return list(zip(names[:-1], texts[:-1])), [int(number) for number in re.findall(r"\d+", names[-1])]
+
+
+def reference(lorac, model, prompt, stacks, folder):
+    """What `lorac run --batch` gives for the same prompt and stacks."""
+    requests = pathlib.Path(folder) / "requests.jsonl"
+    requests.write_text("".join(json.dumps({**prompt, "max_tokens": NEW_TOKENS, "adapters": [
+        {"path": str(path), "strength": strength} for path, strength in stack]}) + "\n" for stack in stacks), encoding="utf-8")
+    return [json.loads(line) for line in lorac.ok("run", model, "--batch", requests).splitlines()]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lorac", required=True)
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--model", choices=["tokens", "demo"], required=True)
+    arguments = parser.parse_args()
+    lorac, work = harness.Lorac(arguments.lorac), pathlib.Path(arguments.work)
+    failures, checks = [], 0
+
+    def expect(holds, what):
+        nonlocal checks
+        checks += 1
+        if not holds:
+            failures.append(what)
+
+    with harness.temporary_folder() as folder:
+        folder = pathlib.Path(folder)
+        if arguments.model == "demo":
+            demo = harness.ROOT / ".cache/demo"
+            model, bundles = demo / "smollm2.lorac", [(demo / "support.lora", 1.0), (demo / "legal.lora", 0.8)]
+            if not all(path.exists() for path in [model, *(path for path, _ in bundles)]):
+                print("not run: scripts/demo.sh makes the model and the bundles that this compares")
+                sys.exit(77)
+            question = "What is the capital of France?"
+            prompt, words, apps = {"chat": question}, [question], [work / "cmake/app"]
+        else:
+            golden, model = harness.GOLDENS / "llama-tied", folder / "model.lorac"
+            lorac.ok("compile", golden, "-o", model, "--quantize", "f16", "--max-rows", "8")
+            bundles = [(folder / "all-r8.lora", 1.0), (folder / "qv-r4.lora", 0.5)]
+            for bundle, _ in bundles:
+                lorac.ok("adapter", golden / "adapters" / bundle.stem, "--base", model, "-o", bundle)
+            tokens = [259, 129, 92, 249, 14, 124, 59]
+            prompt, words = {"tokens": tokens}, ["--tokens", ",".join(map(str, tokens))]
+            apps = [work / "cmake/app", work / "pkg-config-app"]
+        stacks = [[], *([bundle] for bundle in bundles), bundles]
+        want = reference(lorac, model, prompt, stacks, folder)
+        for app in apps:
+            got, numbers = answers(app, model, *words, *(f"{path}={strength}" for path, strength in bundles))
+            expect([name for name, _ in got] == ["base", *(str(path) for path, _ in bundles), "all adapters"], f"{app}: answers {got}")
+            for (name, text), result in zip(got, want):
+                expected = ",".join(map(str, result["tokens"])) if arguments.model == "tokens" else result["text"]
+                expect(result["finish"] != "error" and text == expected + "\n", f"{app}: {name}: {text!r}, lorac run gives {result}")
+            expect(len({text for _, text in got}) == len(got), f"{app}: two stacks give one answer, so they show nothing: {got}")
+            # steps, dispatches, of them for adapters, bytes of weights, bytes of adapters
+            expect(len(numbers) == 5 and all(numbers) and numbers[1] > numbers[2], f"{app}: counts {numbers}")
+        # An error of the library, through the program, without a word of the library's own.
+        bad = subprocess.run([apps[0], model, *words, f"{bundles[0][0]}=abc"], capture_output=True, text=True, timeout=280)
+        expect((bad.returncode, bad.stdout, bad.stderr) == (1, "", "app: INVALID_ARGUMENT: not a strength: abc\n"), f"a bad strength: {bad}")
+        bad = subprocess.run([apps[0], model, *words, model], capture_output=True, text=True, timeout=280)
+        expect(bad.returncode == 1 and bad.stdout == "" and re.fullmatch(r"app: CORRUPT_FILE: [^\n]+\n", bad.stderr), f"a model as bundle: {bad}")
+    harness.summarise(checks, failures)
+
+
+main()
