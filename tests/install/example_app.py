@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The example in C answers as `lorac run` does: example_app.py --lorac PROGRAM --work FOLDER --model tokens|demo
 
-tokens: a golden checkpoint without a tokenizer, both of the programs that install.py built. demo: the demo's model with its adapters
+tokens: a golden checkpoint without a tokenizer, all of the programs that install.py built. demo: the demo's model with its adapters
 and chat template, in words; exits with 77 where scripts/demo.sh has not made them."""
 import argparse
 import json
@@ -79,6 +79,15 @@ def main():
             expect(len({text for _, text in got}) == len(got), f"{app}: two stacks give one answer, so they show nothing: {got}")
             # steps, dispatches, of them for adapters, bytes of weights, bytes of adapters
             expect(len(numbers) == 5 and all(numbers) and numbers[1] > numbers[2], f"{app}: counts {numbers}")
+        if arguments.model == "tokens":
+            # The program in C++: base and first adapter, generated and by hand.
+            (path, strength), count = bundles[0], 8
+            result = subprocess.run([str(word) for word in [work / "wrapper", model, path, strength, *tokens]], capture_output=True,
+                                    text=True, timeout=280)
+            expect((result.returncode, result.stderr) == (0, ""), f"wrapper: {result}")
+            expect(result.stdout.splitlines()[:-1] == [f"{how} {' '.join(map(str, want[i]['tokens'][:count]))}"
+                                                       for i in (0, 1) for how in ("generated", "stepped")], f"wrapper: {result.stdout}")
+            expect(int(result.stdout.split()[-1]) >= 1, f"wrapper lists no device: {result.stdout}")
         # An error of the library, through the program, without a word of the library's own.
         bad = subprocess.run([apps[0], model, *words, f"{bundles[0][0]}=abc"], capture_output=True, text=True, timeout=280)
         expect((bad.returncode, bad.stdout, bad.stderr) == (1, "", "app: INVALID_ARGUMENT: not a strength: abc\n"), f"a bad strength: {bad}")

@@ -2,7 +2,7 @@
 """What `cmake --install` gives: install.py --build FOLDER --cmake PROGRAM --version X.Y.Z --work FOLDER [--lorac PROGRAM]
 
 Installs a build, moves the result elsewhere, and builds examples/app against it as C, once with CMake's package and once with
-pkg-config; both programs stay in the work folder for example_app.py. Versions that do not fit are refused, the headers compile alone in
+pkg-config; all programs stay in the work folder for example_app.py. Versions that do not fit are refused, the headers compile alone in
 every language version that they name, and the installed library (and lorac, where it was built) runs from where it now is."""
 import argparse
 import os
@@ -18,23 +18,6 @@ import harness
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 RUNTIME = {"include/lorac/lorac.h", "include/lorac/lorac.hpp", "cmake/Lorac/LoracConfig.cmake", "cmake/Lorac/LoracConfigVersion.cmake",
            "cmake/Lorac/LoracTargets.cmake", "pkgconfig/lorac.pc"}
-# A program in C++ over lorac.hpp: what it prints is the library's own error.
-CPP = r"""
-#include "lorac/lorac.hpp"
-#include <cstdio>
-int main() {
-  lorac_engine_options options = LORAC_INIT(lorac_engine_options);
-  if (options.struct_size != sizeof options || lorac_api_version() != LORAC_API_VERSION)
-    return 3;
-  try {
-    lorac::api::Model model("missing.lorac");
-  } catch (const lorac::api::Error &error) {
-    std::printf("%s %s: %s", lorac_version(), lorac_code_name(error.code()), error.what());
-    return 0;
-  }
-  return 4;
-}
-"""
 
 
 class Install:
@@ -147,11 +130,11 @@ class Install:
                         # From the first line on: a header may lean on nothing that stands before it.
                         (self.work / "alone").write_text(f'#include "lorac/{header}"\n#include "lorac/{header}"\n')
                         self.ok(compiler, "-x", language, f"-std={standard}", *WARNINGS, f"-I{self.prefix}/include", "-fsyntax-only", "alone")
-        (self.work / "program.cpp").write_text(CPP)
-        self.ok("c++", "-std=c++17", *WARNINGS, f"-I{self.prefix}/include", "program.cpp", "-o", "program", f"-L{self.prefix}/{self.libdir}",
-                "-llorac_runtime", f"-Wl,-rpath,{self.prefix}/{self.libdir}")
-        said = self.ok(self.work / "program")
-        self.expect(said.startswith(f"{self.arguments.version} NOT_FOUND: missing.lorac"), f"the program in C++ said: {said}")
+        wrapper = self.work / "wrapper"
+        self.ok("c++", "-std=c++17", *WARNINGS, f"-I{self.prefix}/include", harness.ROOT / "tests/install/wrapper.cpp", "-o", wrapper,
+                f"-L{self.prefix}/{self.libdir}", "-llorac_runtime", f"-Wl,-rpath,{self.prefix}/{self.libdir}")
+        said = self.ok(wrapper)
+        self.expect(said.startswith(f"{self.arguments.version} NOT_FOUND: missing.lorac: "), f"the program in C++ said: {said}")
 
 
 def main():

@@ -10,6 +10,26 @@
       return __LINE__;                                                                                       \
   } while (0)
 
+/* Where the last field of each struct of version 2 stands: programs that are already built rely on it. A
+ * later field comes after these, and never into the struct's padding; a line here never changes. */
+#if UINTPTR_MAX == UINT64_MAX
+#define LAST(TYPE, FIELD, OFFSET) _Static_assert(offsetof(TYPE, FIELD) == OFFSET, #TYPE)
+LAST(lorac_error, message, 12);
+LAST(lorac_model_info, has_chat_template, 57);
+LAST(lorac_message, content, 8);
+LAST(lorac_device_info, memory_bytes, 48);
+LAST(lorac_engine_options, reserved, 68);
+LAST(lorac_engine_info, pool_slots, 64);
+LAST(lorac_counters, step_bytes_uploaded, 80);
+LAST(lorac_adapter_options, reserved, 20);
+LAST(lorac_adapter_info, accepted_base, 44);
+LAST(lorac_stack_entry, strength, 8);
+LAST(lorac_step_row, want_logits, 12);
+LAST(lorac_token_event, text_size, 32);
+LAST(lorac_request, user, 80);
+LAST(lorac_result, logit_rows, 48);
+#endif
+
 int loracCheckErrors(const char *missing, const char *corrupt);
 int loracCheckText(const char *path);
 int loracCheckEngine(lorac_engine *engine, const char *bundle);

@@ -60,6 +60,33 @@ template <typename Handle, void (*Free)(Handle *)> using Owner = std::unique_ptr
 
 } // namespace detail
 
+struct Device {
+  std::string kind; ///< "vulkan"
+  int index = 0;
+  std::string name;
+  std::string driver;
+  std::string features; ///< names, separated by commas
+  uint32_t subgroupSize = 0;
+  uint64_t memoryBytes = 0;
+};
+
+/// Every device that Lorac could open. `note` receives why there are none, or fewer than hoped for.
+inline std::vector<Device> devices(std::string *note = nullptr) {
+  lorac_devices *made = nullptr;
+  detail::call(lorac_devices_list, &made);
+  detail::Owner<lorac_devices, lorac_devices_free> list(made);
+  if (note)
+    *note = lorac_devices_note(made);
+  std::vector<Device> result;
+  for (size_t i = 0; i < lorac_devices_count(made); ++i) {
+    lorac_device_info info = init<lorac_device_info>();
+    detail::call(lorac_devices_get, made, i, &info);
+    result.push_back({info.kind, info.index, info.name, info.driver, info.features, info.subgroup_size,
+                      info.memory_bytes});
+  }
+  return result;
+}
+
 struct Message {
   std::string role;
   std::string content;
