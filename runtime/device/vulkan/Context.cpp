@@ -25,8 +25,9 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<Instance> insta
   info.enabledExtensionCount = physical.portabilitySubset ? 1 : 0;
   info.ppEnabledExtensionNames = &portability;
   info.pEnabledFeatures = &features;
-  LORAC_TRY(context->check(api.vkCreateDevice(physical.handle, &info, nullptr, &context->device),
-                           "vkCreateDevice"));
+  VkDevice device = VK_NULL_HANDLE;
+  LORAC_TRY(context->check(api.vkCreateDevice(physical.handle, &info, nullptr, &device), "vkCreateDevice"));
+  context->device = device; // only now: a failed call may leave anything in it
 #define LORAC_LOAD(NAME)                                                                                     \
   context->api.NAME = reinterpret_cast<PFN_##NAME>(api.vkGetDeviceProcAddr(context->device, #NAME));
   LORAC_VULKAN_DEVICE_FUNCTIONS(LORAC_LOAD)
@@ -114,11 +115,15 @@ Status Context::submitAndWait(VkCommandBuffer commands) {
   info.commandBufferCount = 1;
   info.pCommandBuffers = &commands;
   LORAC_TRY(check(api.vkQueueSubmit(queue, 1, &info, raised), "vkQueueSubmit"));
-  Status waited = check(api.vkWaitForFences(device, 1, &raised, VK_TRUE, UINT64_MAX), "vkWaitForFences");
-  // After a failed wait nobody knows what the device still writes: nothing of it may be used again.
+  VkResult result = VK_TIMEOUT; // a driver may cut the longest wait short
+  while (result == VK_TIMEOUT)
+    result = api.vkWaitForFences(device, 1, &raised, VK_TRUE, UINT64_MAX);
+  Status waited = check(result, "vkWaitForFences");
+  // After a failed wait nobody knows what the device still writes: nothing of it may be used again, whatever
+  // the reason was.
   if (!waited.isOk() && lostStatus.isOk())
-    lostStatus = Status(Code::DeviceLost) << waited.message();
-  return waited;
+    lostStatus = Status(Code::DeviceLost) << waited.message() << "; open a new session";
+  return lostStatus;
 }
 
 } // namespace lorac::vulkan

@@ -55,6 +55,8 @@ Status resultStatus(VkResult result, const char *call) {
   case VK_ERROR_OUT_OF_DEVICE_MEMORY:
   case VK_ERROR_OUT_OF_POOL_MEMORY:
   case VK_ERROR_FRAGMENTED_POOL:
+  case VK_ERROR_FRAGMENTATION:
+  case VK_ERROR_MEMORY_MAP_FAILED:
   case VK_ERROR_TOO_MANY_OBJECTS:
     return text(Code::OutOfMemory, "out of device memory",
                 "use a smaller context, fewer adapters or another device");
@@ -163,10 +165,12 @@ Result<std::shared_ptr<Instance>> Instance::create(bool validation) {
   info.ppEnabledLayerNames = layers.data();
   info.enabledExtensionCount = uint32_t(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
-  VkResult created = global.vkCreateInstance(&info, nullptr, &instance->handle);
+  VkInstance handle = VK_NULL_HANDLE;
+  VkResult created = global.vkCreateInstance(&info, nullptr, &handle);
   if (created == VK_ERROR_INCOMPATIBLE_DRIVER)
     return unavailable("no driver on this system; install one, for instance Debian's mesa-vulkan-drivers");
   LORAC_TRY(resultStatus(created, "vkCreateInstance"));
+  instance->handle = handle; // only now: a failed call may leave anything in it
   auto load = [&](const char *name) { return global.vkGetInstanceProcAddr(instance->handle, name); };
 #define LORAC_LOAD(NAME) instance->api.NAME = reinterpret_cast<PFN_##NAME>(load(#NAME));
   LORAC_VULKAN_INSTANCE_FUNCTIONS(LORAC_LOAD)
@@ -176,8 +180,10 @@ Result<std::shared_ptr<Instance>> Instance::create(bool validation) {
         reinterpret_cast<PFN_vkCreateDebugUtilsMessengerEXT>(load("vkCreateDebugUtilsMessengerEXT"));
     instance->destroyMessenger =
         reinterpret_cast<PFN_vkDestroyDebugUtilsMessengerEXT>(load("vkDestroyDebugUtilsMessengerEXT"));
-    LORAC_TRY(resultStatus(createMessenger(instance->handle, &messengerInfo, nullptr, &instance->messenger),
+    VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE; // a failed call may leave anything in it
+    LORAC_TRY(resultStatus(createMessenger(instance->handle, &messengerInfo, nullptr, &messenger),
                            "vkCreateDebugUtilsMessengerEXT"));
+    instance->messenger = messenger;
     LORAC_TRY(instance->validationStatus());
   }
   return instance;
