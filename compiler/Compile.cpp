@@ -176,7 +176,11 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
     dump(stage.name);
   }
 
-  FailureOr<ModelSummary> summary = writeModel(*module, options.output, progress);
+  std::optional<KernelCache> cache;
+  if (!options.kernelCache.empty()) {
+    LORAC_ASSIGN(cache, KernelCache::open(options.kernelCache));
+  }
+  FailureOr<ModelSummary> summary = writeModel(*module, options.output, progress, cache ? &*cache : nullptr);
   if (failed(summary))
     return diagnostics.status(Code::InvalidArgument);
   report.fingerprint = summary->fingerprint;

@@ -28,6 +28,7 @@ struct CompileOptions {
   /// Stages whose IR goes to `dump`: import, merge, fuse, quantize, select, plan-memory, barriers.
   std::vector<std::string> dumpIrAfter;
   std::vector<std::string> skipPasses; ///< only fuse can be left out
+  std::string kernelCache; ///< folder that keeps compiled kernels for the next compilation; empty: none
   std::function<void(const std::string &stage, const std::string &text)> dump;
   /// What of a long piece of work is done: its name, units done and units in all.
   std::function<void(const std::string &work, uint64_t done, uint64_t total)> progress;

@@ -79,7 +79,8 @@ struct CodeSegment {
 
 class ModelWriter {
 public:
-  ModelWriter(ModuleOp module, const Progress &progress) : module(module), progress(progress) {}
+  ModelWriter(ModuleOp module, const Progress &progress, const KernelCache *kernelCache)
+      : module(module), progress(progress), kernelCache(kernelCache) {}
 
   FailureOr<ModelSummary> write(const std::string &path);
 
@@ -114,6 +115,7 @@ private:
 
   ModuleOp module;
   const Progress &progress;
+  const KernelCache *kernelCache;
   FileCache files;
 
   lora::ModelOp model;
@@ -215,7 +217,7 @@ LogicalResult ModelWriter::compileKernels() {
   std::atomic<size_t> next = 0, done = 0;
   auto work = [&](bool tellsProgress) {
     for (size_t i = next++; i < requests.size(); i = next++) {
-      Result<std::vector<CompiledVariant>> compiled = compileVulkan(requests[i]);
+      Result<std::vector<CompiledVariant>> compiled = compileVulkan(requests[i], kernelCache);
       if (compiled)
         variants[i] = *std::move(compiled);
       else
@@ -714,8 +716,9 @@ LogicalResult verifySources(ModuleOp module, const Progress &progress) {
   return success();
 }
 
-FailureOr<ModelSummary> writeModel(ModuleOp module, const std::string &path, const Progress &progress) {
-  return ModelWriter(module, progress).write(path);
+FailureOr<ModelSummary> writeModel(ModuleOp module, const std::string &path, const Progress &progress,
+                                   const KernelCache *kernelCache) {
+  return ModelWriter(module, progress, kernelCache).write(path);
 }
 
 } // namespace lorac

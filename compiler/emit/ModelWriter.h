@@ -2,6 +2,7 @@
 #ifndef LORAC_COMPILER_EMIT_MODELWRITER_H
 #define LORAC_COMPILER_EMIT_MODELWRITER_H
 
+#include "compiler/kernels/KernelCache.h"
 #include "support/Digest.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -30,10 +31,11 @@ struct ModelSummary {
 llvm::LogicalResult verifySources(mlir::ModuleOp module, const Progress &progress);
 
 /// Serialises a module after plan-memory and barriers: compiles its kernels, reads, folds, packs and writes
-/// one tensor at a time. Nothing but the module decides what is written. Errors are diagnostics at the op
+/// one tensor at a time. Nothing but the module decides what is written
+/// (the cache of kernels only saves time). Errors are diagnostics at the op
 /// concerned; the file appears whole or not at all.
 llvm::FailureOr<ModelSummary> writeModel(mlir::ModuleOp module, const std::string &path,
-                                         const Progress &progress);
+                                         const Progress &progress, const KernelCache *cache = nullptr);
 
 } // namespace lorac
 

@@ -152,11 +152,31 @@ void registerPasses(spvtools::Optimizer &optimizer) {
       .RegisterPass(spvtools::CreateCompactIdsPass());
 }
 
+/// Raise it with registerPasses or the options of compileForm.
+constexpr std::string_view RecipeVersion = "1";
+
+/// Of all that decides a module's words; LORAC_SHADER_COMPILER is the digest of the libraries that lorac is
+/// linked to.
+Digest recipeOf(const std::string &source) {
+  Sha256 hash;
+  for (std::string_view part :
+       {std::string_view(LORAC_SHADER_COMPILER), RecipeVersion, std::string_view(source)}) {
+    hash.update(part);
+    hash.update("", 1);
+  }
+  return hash.finish();
+}
+
 /// The first line alone: a Status is one line.
 std::string firstLine(const std::string &text) { return text.substr(0, text.find('\n')); }
 
 Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const std::string &epilogue,
-                                          const Form &form) {
+                                          const Form &form, const KernelCache *cache) {
+  std::string source = sourceText(request, epilogue, form);
+  Digest recipe = recipeOf(source);
+  if (cache)
+    if (std::optional<std::vector<uint32_t>> kept = cache->find(recipe))
+      return *std::move(kept);
   auto fail = [&](const char *stage, const std::string &text) {
     return Status(Code::Internal) << "kernel " << request.catalog << ", variant " << form.name << ": "
                                   << stage << ": " << firstLine(text) << "; report it";
@@ -172,8 +192,8 @@ Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const st
   static const shaderc::Compiler tables;
   shaderc::Compiler compiler; // one a call: a compiler serves one thread
   std::string name = request.catalog + ".kernel";
-  shaderc::SpvCompilationResult compiled = compiler.CompileGlslToSpv(
-      sourceText(request, epilogue, form), shaderc_compute_shader, name.c_str(), options);
+  shaderc::SpvCompilationResult compiled =
+      compiler.CompileGlslToSpv(source, shaderc_compute_shader, name.c_str(), options);
   if (compiled.GetCompilationStatus() != shaderc_compilation_status_success)
     return fail("GLSL", compiled.GetErrorMessage());
   std::vector<uint32_t> code(compiled.cbegin(), compiled.cend());
@@ -197,19 +217,21 @@ Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const st
   tools.SetMessageConsumer(collect);
   if (!tools.Validate(optimised))
     return fail("validator", messages);
+  if (cache)
+    cache->store(recipe, optimised);
   return optimised;
 }
 
 } // namespace
 
-Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request) {
+Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request, const KernelCache *cache) {
   if (!catalog::find(request.catalog))
     return Status(Code::NotFound) << "kernel " << request.catalog << " is not in the catalog";
   LORAC_TRY(checkConstants(request));
   LORAC_ASSIGN(std::string epilogue, epilogueText(request));
   std::vector<CompiledVariant> variants;
   for (const Form &form : Forms) {
-    LORAC_ASSIGN(std::vector<uint32_t> spirv, compileForm(request, epilogue, form));
+    LORAC_ASSIGN(std::vector<uint32_t> spirv, compileForm(request, epilogue, form, cache));
     variants.push_back({form.name, form.features, form.texel, VulkanLanes, std::move(spirv)});
   }
   return variants;

@@ -3,6 +3,7 @@
 #ifndef LORAC_COMPILER_KERNELS_KERNELCOMPILER_H
 #define LORAC_COMPILER_KERNELS_KERNELCOMPILER_H
 
+#include "compiler/kernels/KernelCache.h"
 #include "schemas/model_generated.h"
 #include "support/Status.h"
 
@@ -36,7 +37,9 @@ constexpr uint32_t VulkanLanes = 8;
 /// binding i of descriptor set 0 is element i of catalog::bindings(name, constants); push constants are the
 /// catalog's, u32 each from offset 0. NotFound for an unknown kernel; InvalidArgument names the constant that
 /// is missing, unknown or out of range, or the epilogue's mistake. Any number of threads may call it.
-Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request);
+/// With a cache, what it has is not compiled again.
+Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request,
+                                                   const KernelCache *cache = nullptr);
 
 } // namespace lorac
 

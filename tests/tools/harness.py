@@ -27,9 +27,9 @@ class Lorac:
         return subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True, encoding="utf-8",
                               env={**self.environment, **(environment or {})}, stdin=subprocess.DEVNULL, timeout=600)
 
-    def ok(self, *arguments):
+    def ok(self, *arguments, environment=None):
         """stdout of a call that must succeed."""
-        result = self.call(*arguments)
+        result = self.call(*arguments, environment=environment)
         if result.returncode != 0:
             raise AssertionError(f"lorac {' '.join(map(str, arguments))}: exit {result.returncode}: {result.stderr.strip()}")
         return result.stdout

@@ -106,6 +106,9 @@ void addCompile(CLI::App &app, int &exitCode) {
                   "dump, saved as .mlir, compiles to the same model file")
       ->allow_extra_args(false);
   sub->add_option("--skip-pass", options.skipPasses, "Leave a pass out: fuse")->allow_extra_args(false);
+  sub->add_option("--kernel-cache", options.kernelCache,
+                  "Folder that keeps compiled kernels for the next compilation; the result is the same")
+      ->envname("LORAC_KERNEL_CACHE");
   CLI::Option *json = sub->add_flag("--json", arguments->json, "Print one JSON object about the result");
   json->excludes(sub->get_option("--dump-ir-after"));
   sub->footer("Examples:\n"

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -168,6 +170,45 @@ TEST(KernelCompiler, SameRequestSameWordsInAnyThread) {
   }
 }
 
+TEST(KernelCompiler, CacheGivesTheSameWordsAndDistrustsItsFiles) {
+  std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "lorac-kernel-cache";
+  std::filesystem::remove_all(folder);
+  Result<KernelCache> cache = KernelCache::open(folder.string());
+  ASSERT_TRUE(cache) << cache.status().message();
+  auto words = [&](const KernelCache *use) {
+    Result<std::vector<CompiledVariant>> variants = compileVulkan({"gather", {}, {}}, use);
+    std::vector<std::vector<uint32_t>> result;
+    if (variants)
+      for (const CompiledVariant &variant : *variants)
+        result.push_back(variant.spirv);
+    return result;
+  };
+  const std::vector<std::vector<uint32_t>> expected = words(nullptr);
+  ASSERT_EQ(expected.size(), 3u);
+  EXPECT_EQ(words(&*cache), expected);
+  std::vector<std::filesystem::path> entries;
+  for (const auto &entry : std::filesystem::directory_iterator(folder))
+    entries.push_back(entry.path());
+  ASSERT_EQ(entries.size(), 3u);
+  // Another valid module under an entry's name: a hit would give it. Truncated and flipped entries likewise.
+  std::filesystem::copy_file(entries[0], entries[1], std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::resize_file(entries[2], 40);
+  EXPECT_EQ(words(&*cache), expected);
+  EXPECT_GT(std::filesystem::file_size(entries[2]), 40u) << "a damaged entry is replaced";
+  // A hit is used: the entry's time does not change.
+  auto written = std::filesystem::last_write_time(entries[0]);
+  EXPECT_EQ(words(&*cache), expected);
+  EXPECT_EQ(std::filesystem::last_write_time(entries[0]), written);
+  std::filesystem::remove_all(folder);
+}
+TEST(KernelCompiler, RejectsCacheThatIsAFile) {
+  std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "lorac-kernel-cache-file";
+  std::ofstream(file) << "x";
+  Result<KernelCache> cache = KernelCache::open(file.string());
+  ASSERT_FALSE(cache);
+  EXPECT_EQ(cache.status().code(), Code::Io);
+  EXPECT_NE(cache.status().message().find("cannot be the folder of the kernel cache"), std::string::npos);
+}
 TEST(KernelCompiler, RejectsUnknownKernel) { expectRefused({"fold", {}, {}}, Code::NotFound, "kernel fold"); }
 TEST(KernelCompiler, RejectsMissingConstant) {
   KernelRequest request = linear();
