@@ -20,6 +20,17 @@ class OpBuilder;
 
 namespace lorac {
 
+// Limits of a configuration. Tables are made from some of these before any tensor has been seen, so that a
+// small file must not ask for a large one.
+constexpr uint64_t kMaxModelConfigBytes = 16ull << 20; // of config.json and generation_config.json
+constexpr uint64_t kMaxLayers = 4096;
+constexpr uint64_t kMaxModelSize = (uint64_t(1) << 31) - 1; // of any size, so that a product of two fits
+constexpr uint64_t kMaxModelWidth = uint64_t(1) << 20;      // of a row: hidden, inner, all heads together
+constexpr uint64_t kMaxHeadSize = 4096;
+constexpr size_t kMaxEndTokens = 256;
+constexpr double kMaxRopeFrequency = 1e6; // radians a position; those of a scheme in use are at most 1
+constexpr double kMaxNormEpsilon = 1.0;   // an infinite one, as f32, would make every row zero
+
 /// A tensor of the checkpoint under its Hugging Face name.
 struct ImportedTensor {
   std::string name;

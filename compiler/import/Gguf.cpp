@@ -11,13 +11,6 @@
 namespace lorac {
 namespace {
 
-// Bounds far above any real file, so that a wrong count is an error and not an endless loop.
-constexpr uint64_t kMaxKeys = 1 << 16;
-constexpr uint64_t kMaxTensors = 1 << 20;
-constexpr uint64_t kMaxNameBytes = 1 << 16;
-constexpr uint64_t kMaxDimensions = 4;
-constexpr uint64_t kMaxAlignment = 1 << 20;
-
 enum ValueType : uint32_t { U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64 };
 
 /// Bytes of a value in its array; strings have at least their length. 0: not a type.
@@ -158,6 +151,9 @@ private:
       return corrupt("an array of type " + std::to_string(type));
     if (count > left() / least)
       return corrupt("an array of " + std::to_string(count) + " elements does not fit");
+    if (count > elementsLeft)
+      return corrupt("arrays of more than " + std::to_string(kMaxGgufArrayElements) + " elements in all");
+    elementsLeft -= count;
     GgufValue out;
     if (type == String) {
       out.kind = GgufValue::Kind::Strings;
@@ -186,11 +182,12 @@ private:
 
   const std::string &path;
   std::span<const uint8_t> bytes;
+  uint64_t elementsLeft = kMaxGgufArrayElements;
 };
 
 Result<GgufTensor> readTensorInfo(Reader &reader, const std::string &path, const std::string &name) {
   LORAC_ASSIGN(uint32_t dimensions, reader.number<uint32_t>());
-  if (dimensions > kMaxDimensions)
+  if (dimensions > kMaxGgufDimensions)
     return reader.corrupt("tensor " + shown(name) + " has " + std::to_string(dimensions) + " dimensions");
   GgufTensor tensor;
   for (uint32_t i = 0; i < dimensions; ++i) {
@@ -236,18 +233,18 @@ Result<GgufFile> GgufFile::open(FileCache &files, const std::string &path) {
                                      << ", 2 and 3 are supported; convert the checkpoint again";
   LORAC_ASSIGN(uint64_t tensorCount, reader.number<uint64_t>());
   LORAC_ASSIGN(uint64_t keyCount, reader.number<uint64_t>());
-  if (tensorCount > kMaxTensors || keyCount > kMaxKeys)
+  if (tensorCount > kMaxGgufTensors || keyCount > kMaxGgufKeys)
     return reader.corrupt("counts of " + std::to_string(tensorCount) + " tensors and " +
                           std::to_string(keyCount) + " keys");
   for (uint64_t i = 0; i < keyCount; ++i) {
-    LORAC_ASSIGN(std::string_view key, reader.string(kMaxNameBytes));
+    LORAC_ASSIGN(std::string_view key, reader.string(kMaxGgufNameBytes));
     LORAC_ASSIGN(uint32_t type, reader.number<uint32_t>());
     LORAC_ASSIGN(GgufValue value, reader.value(type));
     if (!gguf.keyTable.emplace(key, std::move(value)).second)
       return reader.corrupt("key " + shown(key) + " stands twice, the second time");
   }
   for (uint64_t i = 0; i < tensorCount; ++i) {
-    LORAC_ASSIGN(std::string_view view, reader.string(kMaxNameBytes));
+    LORAC_ASSIGN(std::string_view view, reader.string(kMaxGgufNameBytes));
     std::string name(view);
     LORAC_ASSIGN(GgufTensor tensor, readTensorInfo(reader, path, name));
     if (!gguf.tensorTable.emplace(name, std::move(tensor)).second)
@@ -255,7 +252,7 @@ Result<GgufFile> GgufFile::open(FileCache &files, const std::string &path) {
   }
   LORAC_ASSIGN(std::optional<uint64_t> alignment, gguf.unsignedKey("general.alignment"));
   uint64_t align = alignment.value_or(32);
-  if (align == 0 || align > kMaxAlignment || !std::has_single_bit(align))
+  if (align == 0 || align > kMaxGgufAlignment || !std::has_single_bit(align))
     return reader.corrupt("general.alignment of " + std::to_string(align));
   const uint64_t dataBegin = roundUp(reader.at, align), fileSize = gguf.file->bytes().size();
   for (auto &[name, tensor] : gguf.tensorTable) {
@@ -267,7 +264,23 @@ Result<GgufFile> GgufFile::open(FileCache &files, const std::string &path) {
              << "; it is cut off or damaged, fetch it again";
     tensor.offset = *offset;
   }
+  LORAC_TRY(gguf.checkOverlaps());
   return gguf;
+}
+
+Status GgufFile::checkOverlaps() const {
+  std::vector<std::map<std::string, GgufTensor>::const_pointer> order;
+  for (const auto &item : tensorTable)
+    if (item.second.size > 0)
+      order.push_back(&item);
+  std::sort(order.begin(), order.end(), [](auto *a, auto *b) { return a->second.offset < b->second.offset; });
+  for (size_t i = 1; i < order.size(); ++i)
+    if (uint64_t end = order[i - 1]->second.offset + order[i - 1]->second.size; order[i]->second.offset < end)
+      return Status(Code::CorruptFile)
+             << filePath << ": tensor " << shown(order[i]->first) << " begins at byte "
+             << order[i]->second.offset << ", tensor " << shown(order[i - 1]->first) << " ends at " << end
+             << "; they may not overlap, fetch the file again";
+  return Status::ok();
 }
 
 const GgufValue *GgufFile::find(const std::string &key) const {

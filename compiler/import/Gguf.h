@@ -16,6 +16,16 @@
 
 namespace lorac {
 
+// Limits far above any real file, so that a wrong count is an error and not an endless loop.
+constexpr uint64_t kMaxGgufKeys = uint64_t(1) << 16;
+constexpr uint64_t kMaxGgufTensors = uint64_t(1) << 20;
+constexpr uint64_t kMaxGgufNameBytes = 65535; // of a key or tensor; the format's own limit for keys
+constexpr uint64_t kMaxGgufDimensions = 4;    // ggml's own
+constexpr uint64_t kMaxGgufAlignment = uint64_t(1) << 20;
+/// Of all arrays together: an element takes 8 or 16 bytes of memory and may take one of the file. A
+/// vocabulary of a million tokens has some five millions.
+constexpr uint64_t kMaxGgufArrayElements = uint64_t(1) << 23;
+
 /// A key's value: scalars in `integer` or `real`, text in place in the mapped file, arrays of one scalar type
 /// or of text.
 struct GgufValue {
@@ -58,6 +68,7 @@ public:
   Result<TensorLocation> locate(const std::string &name, const GgufTensor &tensor) const;
 
 private:
+  Status checkOverlaps() const;
   Status wrongType(const std::string &key, std::string_view expected) const;
 
   std::string filePath;

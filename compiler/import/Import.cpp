@@ -21,8 +21,6 @@ using namespace mlir;
 namespace lorac {
 namespace {
 
-constexpr uint64_t kMaxConfigBytes = 16ull << 20;
-
 /// A checkpoint read as far as values go: all that is left is to write it down.
 struct Checkpoint {
   std::string source; // "hf" or "gguf"
@@ -42,6 +40,9 @@ Status readEos(const std::string &path, const JsonValue &config, std::vector<int
   const JsonValue *value = config.findSet("eos_token_id");
   if (!value)
     return Status::ok();
+  if (value->items.size() > kMaxEndTokens)
+    return Status(Code::Unsupported) << path << ": eos_token_id lists " << value->items.size()
+                                     << " tokens, at most " << kMaxEndTokens << " are supported";
   bool good = value->isInteger() || value->isArray();
   if (value->isInteger())
     addEos(eos, value->integer);
@@ -70,7 +71,7 @@ Result<Checkpoint> readHuggingFace(FileCache &files, const std::string &director
                                   << (beside("adapter_config.json").empty()
                                           ? ""
                                           : " (this is an adapter: lorac adapter reads those)");
-  LORAC_ASSIGN(hf.config, readJsonFile(hf.configPath, kMaxConfigBytes));
+  LORAC_ASSIGN(hf.config, readJsonFile(hf.configPath, kMaxModelConfigBytes));
   const JsonValue *type = hf.config.findSet("model_type");
   if (!type || !type->isString() || type->string != "llama")
     return Status(Code::Unsupported) << hf.configPath << ": model_type is "
@@ -81,7 +82,9 @@ Result<Checkpoint> readHuggingFace(FileCache &files, const std::string &director
   checkpoint.source = "hf";
   LORAC_ASSIGN(checkpoint.model, readLlama(hf));
   if (std::string path = beside("generation_config.json"); !path.empty()) {
-    LORAC_ASSIGN(JsonValue generation, readJsonFile(path, kMaxConfigBytes));
+    LORAC_ASSIGN(JsonValue generation, readJsonFile(path, kMaxModelConfigBytes));
+    if (!generation.isObject())
+      return Status(Code::CorruptFile) << path << ": is not a JSON object; fetch the file again";
     LORAC_TRY(readEos(path, generation, checkpoint.eos));
   }
   if (checkpoint.eos.empty())
@@ -198,9 +201,9 @@ Status checkOptions(const std::string &path, const Checkpoint &checkpoint, const
     return Status(Code::InvalidArgument)
            << path << ": --max-context " << *options.maxContext << " is outside 1 to "
            << checkpoint.model.maxPositions << ", the model's own limit";
-  if (options.maxRows && (*options.maxRows == 0 || *options.maxRows > 4096))
+  if (options.maxRows && (*options.maxRows == 0 || *options.maxRows > kMaxStepRows))
     return Status(Code::InvalidArgument)
-           << path << ": --max-rows " << *options.maxRows << " is outside 1 to 4096";
+           << path << ": --max-rows " << *options.maxRows << " is outside 1 to " << kMaxStepRows;
   for (int64_t id : checkpoint.eos)
     if (id < 0 || uint64_t(id) >= checkpoint.model.vocab)
       return Status(Code::Incompatible) << path << ": end token " << id << " is outside the vocabulary of "

@@ -16,6 +16,9 @@ class ModuleOp;
 
 namespace lorac {
 
+/// Rows that one step may be compiled for.
+constexpr uint64_t kMaxStepRows = 4096;
+
 /// What the compilation was asked for; it stands in lora.model, so that a dump compiles to the same file.
 struct ImportOptions {
   std::vector<std::string> quantize; // `TYPE` or `SITE=TYPE`, in order

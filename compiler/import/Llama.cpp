@@ -20,10 +20,6 @@ using namespace mlir;
 namespace lorac {
 namespace {
 
-/// Sizes are below 2^31 each, so that a product of two fits.
-constexpr uint64_t kMaxSize = (uint64_t(1) << 31) - 1;
-constexpr uint64_t kMaxLayers = 4096;
-
 struct Shape {
   uint64_t layers = 0, hidden = 0, intermediate = 0, heads = 0, kvHeads = 0, headSize = 0, vocab = 0;
   uint64_t maxPositions = 0;
@@ -69,14 +65,22 @@ Status checkShape(const std::string &path, Shape &shape) {
                                        << shape.hidden << ", and no head size is given";
     shape.headSize = shape.hidden / shape.heads;
   }
+  if (shape.headSize > kMaxHeadSize)
+    return Status(Code::Unsupported) << path << ": heads have " << shape.headSize << " values, at most "
+                                     << kMaxHeadSize << " are supported";
+  for (uint64_t width : {shape.hidden, shape.intermediate, shape.heads * shape.headSize})
+    if (width > kMaxModelWidth)
+      return Status(Code::Unsupported) << path << ": has rows of " << width << " values, at most "
+                                       << kMaxModelWidth << " are supported";
   if (shape.headSize % 2 != 0)
     return Status(Code::Unsupported) << path << ": heads have " << shape.headSize
                                      << " values, rotary embeddings need an even number";
   if (shape.heads % shape.kvHeads != 0)
     return Status(Code::CorruptFile) << path << ": " << shape.kvHeads << " key heads do not divide "
                                      << shape.heads << " heads";
-  if (!std::isfinite(shape.epsilon) || shape.epsilon < 0)
-    return Status(Code::CorruptFile) << path << ": the norms' epsilon is " << shape.epsilon;
+  if (!(shape.epsilon >= 0) || shape.epsilon > kMaxNormEpsilon)
+    return Status(Code::CorruptFile) << path << ": the norms' epsilon is " << shape.epsilon << ", 0 to "
+                                     << kMaxNormEpsilon << " was expected";
   return Status::ok();
 }
 
@@ -86,6 +90,15 @@ std::vector<double> plainFrequencies(double theta, uint64_t headSize) {
   for (uint64_t i = 0; i < frequencies.size(); ++i)
     frequencies[i] = std::pow(theta, -2.0 * double(i) / double(headSize));
   return frequencies;
+}
+
+/// A wild base or factor gives frequencies that are no numbers, though it is one itself.
+Status checkFrequencies(const std::string &path, const std::vector<double> &frequencies) {
+  for (double frequency : frequencies)
+    if (!(frequency >= 0) || frequency > kMaxRopeFrequency)
+      return Status(Code::CorruptFile) << path << ": the rope parameters give a frequency of " << frequency
+                                       << ", 0 to " << kMaxRopeFrequency << " was expected";
+  return Status::ok();
 }
 
 // ---- Hugging Face ---------------------------------------------------------------------------------
@@ -110,7 +123,9 @@ public:
     }
     LORAC_ASSIGN(shape.epsilon, real(config, "rms_norm_eps", 1e-6));
     LORAC_TRY(checkShape(path, shape));
+    LORAC_TRY(checkLayerTypes(shape.layers));
     LORAC_ASSIGN(shape.frequencies, frequencies(shape.headSize));
+    LORAC_TRY(checkFrequencies(path, shape.frequencies));
     LORAC_ASSIGN(shape.tied, flag("tie_word_embeddings"));
     LORAC_ASSIGN(bool attentionBias, flag("attention_bias"));
     LORAC_ASSIGN(bool mlpBias, flag("mlp_bias"));
@@ -148,11 +163,18 @@ private:
       return refuse("sliding_window", *window, "full attention (null)");
     if (const JsonValue *tp = config.findSet("pretraining_tp"); tp && !(tp->isInteger() && tp->integer <= 1))
       return refuse("pretraining_tp", *tp, "1");
-    if (const JsonValue *types = config.findSet("layer_types")) {
-      for (const JsonValue &type : types->items)
-        if (!type.isString() || type.string != "full_attention")
-          return refuse("layer_types", type, "\"full_attention\"");
-    }
+    return Status::ok();
+  }
+
+  Status checkLayerTypes(uint64_t layers) const {
+    const JsonValue *types = config.findSet("layer_types");
+    if (!types)
+      return Status::ok();
+    if (!types->isArray() || types->items.size() != layers)
+      return refuse("layer_types", *types, "a list of " + std::to_string(layers) + ", one a layer");
+    for (const JsonValue &type : types->items)
+      if (!type.isString() || type.string != "full_attention")
+        return refuse("layer_types", type, "\"full_attention\"");
     return Status::ok();
   }
 
@@ -162,7 +184,7 @@ private:
       return fallback;
     if (!value)
       return Status(Code::CorruptFile) << path << ": has no " << key;
-    if (!value->isInteger() || value->integer < 1 || uint64_t(value->integer) > kMaxSize)
+    if (!value->isInteger() || value->integer < 1 || uint64_t(value->integer) > kMaxModelSize)
       return Status(Code::CorruptFile) << path << ": " << key << " is " << value->text()
                                        << ", a number from 1 to 2^31 - 1 was expected";
     return uint64_t(value->integer);
@@ -199,6 +221,9 @@ private:
       if (value && !value->isObject())
         return Status(Code::CorruptFile)
                << path << ": rope parameters are " << value->text() << ", an object was expected";
+    if (parameters && scaling && *parameters != *scaling)
+      return Status(Code::CorruptFile) << path << ": rope_parameters and rope_scaling say different things ("
+                                       << parameters->text() << " and " << scaling->text() << "); remove one";
     const JsonValue &rope = parameters ? *parameters : scaling ? *scaling : none;
     const JsonValue *inner = rope.findSet("rope_theta"), *outer = config.findSet("rope_theta");
     if (inner && outer && inner->real != outer->real)
@@ -446,6 +471,7 @@ const std::set<std::string_view> kGgufKeys = {"block_count",
                                               "attention.head_count",
                                               "attention.head_count_kv",
                                               "attention.key_length",
+                                              "attention.causal",
                                               "attention.value_length",
                                               "attention.layer_norm_rms_epsilon",
                                               "rope.freq_base",
@@ -488,6 +514,8 @@ private:
       if (!name.starts_with("llama."))
         continue;
       name.remove_prefix(6);
+      if (name == "attention.causal" && value.integer == 0)
+        return refuse(key, "false", "true: each token sees those before it");
       bool unset = (value.kind == GgufValue::Kind::Integer || value.kind == GgufValue::Kind::Bool) &&
                    value.integer == 0;
       if (!kGgufKeys.count(name) && !unset)
@@ -502,7 +530,7 @@ private:
     LORAC_ASSIGN(std::optional<uint64_t> value, gguf.unsignedKey(key));
     if (!value && fallback)
       return fallback;
-    if (!value || *value == 0 || *value > kMaxSize)
+    if (!value || *value == 0 || *value > kMaxModelSize)
       return Status(Code::CorruptFile)
              << gguf.path() << ": " << key << " is " << (value ? std::to_string(*value) : "absent")
              << ", a number from 1 to 2^31 - 1 was expected";
@@ -601,6 +629,9 @@ private:
     shape.frequencies = plainFrequencies(theta, shape.headSize);
     LORAC_ASSIGN(std::optional<std::string_view> scaling, gguf.stringKey("llama.rope.scaling.type"));
     LORAC_ASSIGN(std::optional<double> factor, gguf.realKey("llama.rope.scaling.factor"));
+    if (factor && !scaling)
+      return Status(Code::CorruptFile)
+             << gguf.path() << ": has llama.rope.scaling.factor but no llama.rope.scaling.type";
     if (scaling.value_or("none") == "linear") {
       if (!factor || !std::isfinite(*factor) || *factor <= 0)
         return Status(Code::CorruptFile)
@@ -613,7 +644,7 @@ private:
     // Llama 3's scheme is written as one divisor a frequency.
     auto divisors = gguf.tensors().find("rope_freqs.weight");
     if (divisors == gguf.tensors().end())
-      return Status::ok();
+      return checkFrequencies(gguf.path(), shape.frequencies);
     if (divisors->second.shape != std::vector<uint64_t>{shape.frequencies.size()})
       return Status(Code::CorruptFile)
              << gguf.path() << ": rope_freqs.weight has shape " << shownShape(divisors->second.shape)
@@ -628,7 +659,7 @@ private:
                << gguf.path() << ": rope_freqs.weight holds " << values[i] << ", divisors must be positive";
       shape.frequencies[i] /= double(values[i]);
     }
-    return Status::ok();
+    return checkFrequencies(gguf.path(), shape.frequencies);
   }
 
   /// The tensor of that Hugging Face name, taken out of `byName`.

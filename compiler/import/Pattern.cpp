@@ -9,9 +9,17 @@
 
 namespace lorac {
 namespace {
-constexpr size_t kMaxPatternBytes = 64 << 10;
-constexpr uint32_t kMatchLimit = 1 << 20;
+constexpr uint32_t kMatchLimit = 1 << 20; // backtracking inside one item, which the budget does not see
 constexpr uint32_t kHeapLimitKib = 64 << 10;
+
+/// Called before each item of a pattern.
+int countStep(pcre2_callout_block *, void *data) {
+  uint64_t &left = *static_cast<uint64_t *>(data);
+  if (left == 0)
+    return PCRE2_ERROR_CALLOUT;
+  --left;
+  return 0;
+}
 } // namespace
 
 struct Pattern::Compiled {
@@ -19,7 +27,7 @@ struct Pattern::Compiled {
   ~Compiled() { pcre2_code_free(code); }
 };
 
-Result<Pattern> Pattern::compile(const std::string &text, std::string where) {
+Result<Pattern> Pattern::compile(const std::string &text, std::string where, PatternBudget budget) {
   if (text.size() > kMaxPatternBytes)
     return Status(Code::Unsupported) << where << ": has a pattern of " << text.size() << " bytes, at most "
                                      << kMaxPatternBytes << " are supported";
@@ -27,7 +35,8 @@ Result<Pattern> Pattern::compile(const std::string &text, std::string where) {
   PCRE2_SIZE offset = 0;
   auto compiled = std::make_shared<Compiled>();
   compiled->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                                 PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
+                                 PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT, &error,
+                                 &offset, nullptr);
   if (!compiled->code) {
     PCRE2_UCHAR message[128] = {};
     pcre2_get_error_message(error, message, sizeof(message));
@@ -39,6 +48,7 @@ Result<Pattern> Pattern::compile(const std::string &text, std::string where) {
   pattern.compiled = std::move(compiled);
   pattern.text = text;
   pattern.where = std::move(where);
+  pattern.budget = std::move(budget);
   return pattern;
 }
 
@@ -51,6 +61,7 @@ Result<bool> Pattern::run(std::string_view subject, bool whole, std::string *gro
     return Status(Code::OutOfMemory) << where << ": not enough memory to match a pattern";
   pcre2_set_match_limit(context.get(), kMatchLimit);
   pcre2_set_heap_limit(context.get(), kHeapLimitKib);
+  pcre2_set_callout(context.get(), countStep, budget.get());
   const uint32_t options = PCRE2_ANCHORED | (whole ? PCRE2_ENDANCHORED : 0);
   int count = pcre2_match(compiled->code, reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), 0,
                           options, data.get(), context.get());

@@ -11,12 +11,17 @@
 
 namespace lorac {
 
-/// A regular expression of an adapter's configuration. Matching gives up, with an error, on patterns that
-/// would take forever.
+constexpr size_t kMaxPatternBytes = 64 << 10;
+
+/// Steps that the patterns which share it may still take.
+using PatternBudget = std::shared_ptr<uint64_t>;
+
+/// A regular expression of an adapter's configuration. Matching gives up, with an error, where its budget
+/// ends: many patterns that each take long are as bad as one that takes for ever.
 class Pattern {
 public:
   /// `where` names the pattern in messages ("adapter_config.json: rank_pattern").
-  static Result<Pattern> compile(const std::string &text, std::string where);
+  static Result<Pattern> compile(const std::string &text, std::string where, PatternBudget budget);
 
   /// re.match: from the start of `subject`.
   Result<bool> matchesStart(std::string_view subject) const { return run(subject, false, nullptr); }
@@ -32,6 +37,7 @@ private:
   std::shared_ptr<const Compiled> compiled;
   std::string text;
   std::string where;
+  PatternBudget budget;
 };
 
 } // namespace lorac

@@ -14,7 +14,6 @@
 namespace lorac {
 namespace {
 
-constexpr uint64_t kMaxRank = 1024;
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char *kMerge = "; merge the adapter into a checkpoint with PEFT and compile that";
 
@@ -140,6 +139,10 @@ private:
                                         " does not have; use the base it was "
                                         "trained on"
                                   : "is of no known kind; save the adapter with PEFT's save_pretrained");
+    if (listed && listed->shape != entry.shape)
+      return unsupported(key, "has shape " + shownShape(entry.shape) + ", the base's has " +
+                                  shownShape(listed->shape) +
+                                  "; use a base with the same vocabulary and sizes");
     LORAC_ASSIGN(TensorLocation where, locate(key, entry));
     LORAC_ASSIGN(TensorSource source, TensorSource::open(files, where, key));
     LORAC_ASSIGN(Digest digest, source.digest());
@@ -148,10 +151,6 @@ private:
         adapter.treatments.push_back({key, "dropped", "its values are the base's own (" + tensor.name + ")"});
         return Status::ok();
       }
-    if (listed && listed->shape != entry.shape)
-      return unsupported(key, "has shape " + shownShape(entry.shape) + ", the base's has " +
-                                  shownShape(listed->shape) +
-                                  "; use a base with the same vocabulary and sizes");
     return unsupported(
         key, std::string(bias ? "is a trained bias of the base"
                               : "replaces a tensor of the base with other values (or with rounded ones)") +
@@ -201,9 +200,9 @@ private:
     if (shapeA.size() != 2 || shapeA[1] != site.in)
       return wrongShape(keyA, *pair.a, "[r, " + std::to_string(site.in) + "]");
     const uint64_t rank = shapeA[0];
-    if (rank == 0 || rank > kMaxRank)
-      return unsupported(keyA, "has rank " + std::to_string(rank) + ", 1 to " + std::to_string(kMaxRank) +
-                                   " are supported");
+    if (rank == 0 || rank > kMaxAdapterRank)
+      return unsupported(keyA, "has rank " + std::to_string(rank) + ", 1 to " +
+                                   std::to_string(kMaxAdapterRank) + " are supported");
     if (shapeB != std::vector<uint64_t>{site.out, rank})
       return wrongShape(keyB, *pair.b, shownShape(std::vector<uint64_t>{site.out, rank}));
     if (pair.bias && pair.bias->shape != std::vector<uint64_t>{site.out})

@@ -13,6 +13,13 @@
 
 namespace lorac {
 
+constexpr uint64_t kMaxAdapterRank = 1024;              // of every kernel and of a bundle
+constexpr uint64_t kMaxAdapterConfigBytes = 4ull << 20; // of adapter_config.json
+constexpr size_t kMaxAdapterPatterns = size_t(1) << 15; // of a kind; one a site of 4096 layers is less
+/// Steps of all patterns on all modules of one adapter, some seconds. A pattern in use takes some dozens on a
+/// module; a pattern a module of 120 layers takes half of this.
+constexpr uint64_t kMaxPatternSteps = uint64_t(1) << 26;
+
 /// What an adapter is bound to. A tool fills it from a model file (or a module).
 struct BaseDescription {
   /// A linear layer that adapters may target, in the model's order.

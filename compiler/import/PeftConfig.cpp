@@ -12,7 +12,6 @@
 namespace lorac {
 namespace {
 
-constexpr uint64_t kMaxConfigBytes = 4ull << 20;
 constexpr const char *kRetrain = "train or save the adapter without it";
 constexpr const char *kMergeFirst = "merge it into a checkpoint with PEFT and compile that";
 
@@ -89,7 +88,7 @@ constexpr std::string_view kPlainStarts[] = {"gaussian", "orthogonal", "eva"};
 } // namespace
 
 Result<PeftConfig> PeftConfig::read(const std::string &path, std::vector<PeftTreatment> &treatments) {
-  LORAC_ASSIGN(JsonValue json, readJsonFile(path, kMaxConfigBytes));
+  LORAC_ASSIGN(JsonValue json, readJsonFile(path, kMaxAdapterConfigBytes));
   if (!json.isObject())
     return Status(Code::CorruptFile) << path << ": is not a JSON object; save the adapter again";
   PeftConfig config;
@@ -190,6 +189,11 @@ Status PeftConfig::readNumber(const std::string &key, const JsonValue &value, do
   return Status::ok();
 }
 
+Status PeftConfig::tooMany(const std::string &key, size_t count) const {
+  return Status(Code::Unsupported) << path << ": " << key << " has " << count << " patterns, at most "
+                                   << kMaxAdapterPatterns << " are supported; " << kRetrain;
+}
+
 Status PeftConfig::readFlag(const std::string &key, const JsonValue &value, bool &out) const {
   if (!value.isBool())
     return Status(Code::CorruptFile) << path << ": " << key << " is " << value.text()
@@ -203,11 +207,13 @@ Status PeftConfig::readPatterns(const std::string &key, const JsonValue &value, 
   if (!value.isObject())
     return Status(Code::CorruptFile) << path << ": " << key << " is " << value.text()
                                      << ", an object of patterns and numbers was expected";
+  if (value.members.size() > kMaxAdapterPatterns)
+    return tooMany(key, value.members.size());
   for (const auto &[text, number] : value.members) {
     Number chosen{0, key + " \"" + shown(text) + "\""};
     LORAC_TRY(readNumber(chosen.by, number, least, chosen.value));
     // PEFT's own rule (get_pattern_key): the key may begin anywhere after a dot and ends with the name.
-    LORAC_ASSIGN(Pattern pattern, Pattern::compile("(.*\\.)?(" + text + ")$", path + ": " + key));
+    LORAC_ASSIGN(Pattern pattern, Pattern::compile("(.*\\.)?(" + text + ")$", path + ": " + key, budget));
     out.emplace_back(std::move(pattern), std::move(chosen));
   }
   return Status::ok();
@@ -223,14 +229,14 @@ Status PeftConfig::readModules(const std::string &key, const JsonValue &value,
                    [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
     modules.allLinear = key == "target_modules" && lower == "all-linear";
     if (!modules.allLinear) {
-      LORAC_ASSIGN(modules.pattern, Pattern::compile(value.string, path + ": " + key));
+      LORAC_ASSIGN(modules.pattern, Pattern::compile(value.string, path + ": " + key, budget));
     }
   } else if (value.isArray()) {
     for (const JsonValue &item : value.items) {
       if (!item.isString())
         return Status(Code::CorruptFile)
                << path << ": " << key << " holds " << item.text() << ", names were expected";
-      modules.names.push_back(item.string);
+      modules.names.insert(item.string);
     }
     if (modules.names.empty()) // as if absent
       return Status::ok();
@@ -243,13 +249,13 @@ Status PeftConfig::readModules(const std::string &key, const JsonValue &value,
 }
 
 Status PeftConfig::readLayers(const JsonValue &value) {
-  std::vector<int64_t> list;
+  std::set<std::string> list;
   bool good = value.isInteger() || value.isArray();
   if (value.isInteger())
-    list.push_back(value.integer);
+    list.insert(std::to_string(value.integer));
   for (const JsonValue &item : value.items) {
     good = good && item.isInteger();
-    list.push_back(item.integer);
+    list.insert(std::to_string(item.integer));
   }
   if (!good)
     return Status(Code::CorruptFile) << path << ": layers_to_transform is " << value.text()
@@ -272,9 +278,11 @@ Status PeftConfig::readLayerPatterns(const JsonValue &value) {
   if (!good)
     return Status(Code::CorruptFile) << path << ": layers_pattern is " << value.text()
                                      << ", a pattern or a list of them was expected";
+  if (texts.size() > kMaxAdapterPatterns)
+    return tooMany("layers_pattern", texts.size());
   for (const std::string &text : texts) {
     LORAC_ASSIGN(Pattern pattern,
-                 Pattern::compile(".*?\\." + text + "\\.(\\d+)\\.", path + ": layers_pattern"));
+                 Pattern::compile(".*?\\." + text + "\\.(\\d+)\\.", path + ": layers_pattern", budget));
     layerPatterns.push_back(std::move(pattern));
   }
   return Status::ok();
@@ -299,30 +307,28 @@ Result<bool> PeftConfig::selects(const Modules &modules, const std::string &modu
     return modules.pattern->matchesWhole(module);
   if (modules.allLinear)
     return module != "lm_head"; // PEFT leaves the output layer out
-  for (const std::string &name : modules.names)
-    if (module == name || module.ends_with("." + name))
+  // The module's name, or what stands after one of its dots.
+  for (size_t begin = 0; begin != std::string::npos;) {
+    if (modules.names.count(std::string_view(module).substr(begin)))
       return true;
+    const size_t dot = module.find('.', begin);
+    begin = dot == std::string::npos ? dot : dot + 1;
+  }
   return false;
 }
 
 Result<bool> PeftConfig::inLayers(const std::string &module) const {
-  if (!layers ||
-      (targets && std::find(targets->names.begin(), targets->names.end(), module) != targets->names.end()))
+  if (!layers || (targets && targets->names.count(module)))
     return true; // a module named in full is taken whatever its layer
   std::optional<std::string> index;
   if (layerPatterns.empty()) {
-    LORAC_ASSIGN(Pattern any, Pattern::compile(".*?\\.[^.]*\\.(\\d+)\\.", path));
+    LORAC_ASSIGN(Pattern any, Pattern::compile(".*?\\.[^.]*\\.(\\d+)\\.", path, budget));
     LORAC_ASSIGN(index, any.firstGroup(module));
   }
   for (size_t i = 0; i < layerPatterns.size() && !index; ++i) {
     LORAC_ASSIGN(index, layerPatterns[i].firstGroup(module));
   }
-  if (!index)
-    return false;
-  for (int64_t layer : *layers)
-    if (*index == std::to_string(layer))
-      return true;
-  return false;
+  return index && layers->count(*index);
 }
 
 Result<std::string> PeftConfig::whyNotTargeted(const std::string &module) const {

@@ -6,7 +6,9 @@
 #include "compiler/import/Pattern.h"
 #include "compiler/import/Peft.h"
 
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,13 +47,14 @@ private:
   struct Modules {
     std::optional<Pattern> pattern;
     bool allLinear = false;
-    std::vector<std::string> names;
+    std::set<std::string, std::less<>> names;
     std::string text; // as written
   };
 
   Status readAll(const JsonValue &config, std::vector<PeftTreatment> &treatments);
   Status readHonoured(const std::string &key, const JsonValue &value);
   Status readNumber(const std::string &key, const JsonValue &value, double least, double &out) const;
+  Status tooMany(const std::string &key, size_t count) const;
   Status readFlag(const std::string &key, const JsonValue &value, bool &out) const;
   Status readPatterns(const std::string &key, const JsonValue &value, double least, Patterns &out) const;
   Status readModules(const std::string &key, const JsonValue &value, std::optional<Modules> &out) const;
@@ -63,11 +66,12 @@ private:
   Result<bool> inLayers(const std::string &module) const;
 
   std::string path;
+  PatternBudget budget = std::make_shared<uint64_t>(kMaxPatternSteps); // of all patterns here
   double rank = 8, alpha = 8;
   bool rsLora = false, hasBias = false, weightTying = false;
   Patterns rankPatterns, alphaPatterns;
   std::optional<Modules> targets, excluded;
-  std::optional<std::vector<int64_t>> layers;
+  std::optional<std::set<std::string>> layers; // their numbers as texts
   std::vector<Pattern> layerPatterns;
   std::string layersText;
 };

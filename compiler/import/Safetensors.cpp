@@ -13,9 +13,6 @@
 namespace lorac {
 namespace {
 
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;
-constexpr uint64_t kMaxIndexBytes = 100'000'000;
-
 /// Bits a value; sub-byte types exist.
 struct DtypeInfo {
   std::string_view name;
@@ -94,8 +91,10 @@ Status checkCoverage(const std::string &path, const SafetensorsTable &table, uin
 
 /// A file name that can only mean a file beside the list that names it.
 bool isPlainName(const std::string &name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\\') == std::string::npos && name.find('\0') == std::string::npos;
+  return !name.empty() && name.size() <= kMaxShardNameBytes && name != "." && name != ".." &&
+         std::none_of(name.begin(), name.end(), [](char c) {
+           return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+         });
 }
 
 } // namespace
@@ -108,9 +107,10 @@ Result<SafetensorsTable> readSafetensors(FileCache &files, const std::string &pa
                                      << " bytes, a safetensors file has at least 8; fetch the file again";
   uint64_t headerSize;
   std::memcpy(&headerSize, bytes.data(), sizeof(headerSize));
-  if (headerSize > kMaxHeaderBytes)
+  if (headerSize > kMaxSafetensorsHeaderBytes)
     return Status(Code::CorruptFile) << path << ": has a header of " << headerSize << " bytes, at most "
-                                     << kMaxHeaderBytes << " are allowed; is this a safetensors file?";
+                                     << kMaxSafetensorsHeaderBytes
+                                     << " are allowed; is this a safetensors file?";
   if (headerSize > bytes.size() - 8)
     return Status(Code::CorruptFile) << path << ": has a header of " << headerSize << " bytes in a file of "
                                      << bytes.size() << "; it is cut off, fetch it again";
@@ -155,7 +155,7 @@ Result<SafetensorsTable> readSafetensorsCheckpoint(FileCache &files, const std::
                    ? "; pickle (pytorch_model.bin) is not read since it can run code, save it as safetensors"
                    : "; name the folder of a Hugging Face checkpoint");
   }
-  LORAC_ASSIGN(JsonValue root, readJsonFile(index, kMaxIndexBytes));
+  LORAC_ASSIGN(JsonValue root, readJsonFile(index, kMaxSafetensorsIndexBytes));
   const JsonValue *map = root.find("weight_map");
   if (!map || !map->isObject() || map->members.empty())
     return Status(Code::CorruptFile) << index << ": has no weight_map; fetch the file again";

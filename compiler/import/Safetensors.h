@@ -13,6 +13,10 @@
 
 namespace lorac {
 
+constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000; // the format's own limit
+constexpr uint64_t kMaxSafetensorsIndexBytes = 32ull << 20;  // the largest in use have some 10 MB
+constexpr size_t kMaxShardNameBytes = 255;                   // of a file name, in all file systems of Linux
+
 struct SafetensorsEntry {
   std::string file;
   std::string dtype; // as the file writes it ("BF16")
@@ -29,7 +33,8 @@ using SafetensorsTable = std::map<std::string, SafetensorsEntry>;
 Result<SafetensorsTable> readSafetensors(FileCache &files, const std::string &path);
 
 /// The tensors of `directory`: model.safetensors, or the shards that model.safetensors.index.json lists
-/// (which must lie beside it and hold what the list says).
+/// (which must be named as files beside it and hold what the list says; a link that stands beside it is
+/// followed, for that is how a hub's cache looks). What else the list claims (total_size) is not used.
 Result<SafetensorsTable> readSafetensorsCheckpoint(FileCache &files, const std::string &directory);
 
 /// Where the entry is, as a matrix; a vector is one row. Unsupported, naming the dtype, for all but F32, F16

@@ -91,6 +91,9 @@ const EncodingInfo &encodingInfo(Encoding encoding) {
 Result<TensorSource> TensorSource::open(FileCache &files, const TensorLocation &location, std::string name) {
   const EncodingInfo &info = encodingInfo(location.encoding);
   auto fail = [&](Code code) { return Status(code) << location.file << ": tensor " << shown(name) << ' '; };
+  if (location.rows == 0 || location.cols == 0) // and no loop over 2^63 rows of nothing
+    return fail(Code::CorruptFile) << "has no values (" << location.rows << " x " << location.cols
+                                   << "); use the file that belongs to the model";
   if (location.cols % info.blockValues != 0)
     return fail(Code::Unsupported) << "has rows of " << location.cols << " values, which blocks of "
                                    << info.blockValues << " do not divide";

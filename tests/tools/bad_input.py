@@ -5,8 +5,10 @@ Each test makes one edit to an input that works and expects one line on stderr t
 code 1, nothing on stdout and nothing written."""
 import argparse
 import json
+import os
 import pathlib
 import re
+import shutil
 import struct
 import sys
 import unittest
@@ -163,6 +165,34 @@ class Checkpoints(Case):
         (checkpoint / "model-00002-of-00002.safetensors").unlink()
         self.refuse_compile("model-00002-of-00002.safetensors", checkpoint)
 
+    def test_shards_elsewhere(self):
+        checkpoint = harness.copy_tree(harness.GOLDENS / "llama-bias-rope3", self.folder / "checkpoint")
+        index = checkpoint / "model.safetensors.index.json"
+        text = index.read_text()
+        shutil.copyfile(checkpoint / "model-00001-of-00002.safetensors", self.folder / "model-00001-of-00002.safetensors")
+        for name in "../model-00001-of-00002.safetensors", str(self.folder / "model-00001-of-00002.safetensors"):
+            with self.subTest(name=name):
+                index.write_text(text.replace("model-00001-of-00002.safetensors", name))
+                self.refuse_compile("shards must be files beside the index", checkpoint)
+
+    def test_a_pipe_in_the_place_of_a_file(self):
+        checkpoint = self.checkpoint()
+        for name in "config.json", "generation_config.json", "model.safetensors":
+            with self.subTest(name=name):
+                data = (checkpoint / name).read_bytes()
+                (checkpoint / name).unlink()
+                os.mkfifo(checkpoint / name)  # nobody writes to it: who waits, waits for ever
+                self.refuse_compile(rf"{name}: is not a regular file", checkpoint)
+                (checkpoint / name).unlink()
+                (checkpoint / name).write_bytes(data)
+        os.mkfifo(self.folder / "pipe.gguf")
+        self.refuse_compile(r"pipe\.gguf: is not a regular file", self.folder / "pipe.gguf")
+
+    def test_a_head_of_gigabytes(self):
+        checkpoint = self.checkpoint()
+        self.edit_config(checkpoint, head_dim=2147483646)
+        self.refuse_compile("heads have 2147483646 values, at most 4096", checkpoint)
+
     def test_unknown_architecture(self):
         checkpoint = self.checkpoint()
         self.edit_config(checkpoint, model_type="nautilus", architectures=["NautilusForCausalLM"])
@@ -263,6 +293,30 @@ class Adapters(Case):
         adapter = self.adapter()
         (adapter / "adapter_model.safetensors").unlink()
         self.refuse_adapter("adapter_model.safetensors", adapter)
+
+    def test_a_pipe_in_the_place_of_a_file(self):
+        for name in "adapter_config.json", "adapter_model.safetensors":
+            with self.subTest(name=name):
+                adapter = harness.copy_tree(TIED / "adapters" / "all-r8", self.folder / name)
+                (adapter / name).unlink()
+                os.mkfifo(adapter / name)
+                self.refuse_adapter(rf"{name}: is not a regular file", adapter)
+
+    def test_alpha_that_is_no_number(self):
+        adapter = self.adapter()
+        self.edit_config(adapter, "adapter_config.json", lora_alpha=float("nan"))  # as Python writes it
+        self.refuse_adapter("adapter_config.json: not valid JSON at byte .* NaN", adapter)
+        self.edit_config(self.reset_config(adapter), "adapter_config.json", lora_alpha=1e300)
+        self.refuse_adapter("scaling of 1.25e.299, which f32 cannot hold", adapter)
+
+    def test_patterns_that_take_long(self):
+        adapter = self.adapter()
+        self.edit_config(adapter, "adapter_config.json", exclude_modules="(.|.|.)*[xyz]")
+        self.refuse_adapter("takes too long", adapter)
+
+    def reset_config(self, adapter):
+        shutil.copyfile(TIED / "adapters" / "all-r8" / "adapter_config.json", adapter / "adapter_config.json")
+        return adapter
 
     def test_pickle(self):
         adapter = self.adapter()
@@ -418,6 +472,24 @@ class Running(Case):
     def test_text_without_a_tokenizer(self):
         self.refuse("no tokenizer", "run", self.model, "--prompt", "Hello")
         self.refuse("no tokenizer", "run", self.model, "--chat", "Hello")
+
+    def test_template_that_loops(self):
+        checkpoint = self.checkpoint()
+        alphabet = [chr(c) for c in (*range(0x21, 0x7f), *range(0xa1, 0xad), *range(0xae, 0x144))]
+        (checkpoint / "tokenizer.json").write_text(json.dumps({
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}, "decoder": {"type": "ByteLevel"},
+            "model": {"type": "BPE", "vocab": {c: i for i, c in enumerate(alphabet)}, "merges": []}}))
+        (checkpoint / "chat_template.jinja").write_text(
+            "{% macro again() %}{{ again() }}{% endmacro %}{% set what = messages[-1].content %}"
+            "{% if what == 'range' %}{% for i in range(10 ** 12) %}{% endfor %}"
+            "{% elif what == 'loops' %}{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
+            "{% elif what == 'macro' %}{{ again() }}{% else %}{{ what }}{% endif %}")
+        model = self.folder / "loops.lorac"
+        LORAC.ok("compile", checkpoint, "-o", model, "--max-rows", 1, "--max-context", 64)
+        LORAC.ok("run", model, "--chat", "plain", "--max-tokens", 1)
+        for what, told in ("range", "more than 10000000 steps"), ("loops", "more than 10000000 steps"), ("macro", "nested more than 200 deep"):
+            with self.subTest(what=what):
+                self.refuse(told, "run", model, "--chat", what, "--max-tokens", 1)
 
     def test_logits_into_a_folder_that_is_not_there(self):
         self.refuse("nowhere", "run", self.model, "--tokens", "1", "--max-tokens", 1, "--logits", self.output / "nowhere" / "l.npy")

@@ -88,27 +88,99 @@ TEST_F(Gguf, RejectsBigEndian) {
   EXPECT_STATUS(read(builder.bytes()), Code::Unsupported, "is big-endian");
 }
 TEST_F(Gguf, RejectsOtherVersions) {
-  builder.version = 1;
-  EXPECT_STATUS(read(builder.bytes()), Code::Unsupported, "has GGUF version 1");
+  for (uint32_t version : {0u, 1u, 4u, ~0u}) {
+    builder.version = version;
+    EXPECT_STATUS(read(builder.bytes()), Code::Unsupported, "has GGUF version " + std::to_string(version));
+  }
 }
 TEST_F(Gguf, RejectsCountsWithoutEnd) {
+  for (uint64_t count : {kMaxGgufTensors + 1, uint64_t(1) << 40, ~uint64_t(0) - 1, ~uint64_t(0)}) {
+    Bytes bytes = builder.bytes();
+    put(bytes, 8, count);
+    EXPECT_STATUS(read(bytes), Code::CorruptFile, "counts of " + std::to_string(count) + " tensors");
+  }
+  for (uint64_t count : {kMaxGgufKeys + 1, uint64_t(1) << 63, ~uint64_t(0)}) {
+    Bytes bytes = builder.bytes();
+    put(bytes, 16, count);
+    EXPECT_STATUS(read(bytes), Code::CorruptFile, "and " + std::to_string(count) + " keys");
+  }
+}
+// At the limits a count is believed until the file has no more.
+TEST_F(Gguf, RejectsCountsOfWhatIsNotThere) {
   Bytes bytes = builder.bytes();
-  put(bytes, 8, uint64_t(1) << 40);
-  EXPECT_STATUS(read(bytes), Code::CorruptFile, "counts of 1099511627776 tensors");
+  put(bytes, 8, kMaxGgufTensors);
+  EXPECT_STATUS(read(bytes), Code::CorruptFile, "fetch the file again");
+  bytes = builder.bytes();
+  put(bytes, 16, kMaxGgufKeys);
+  EXPECT_STATUS(read(bytes), Code::CorruptFile, "fetch the file again");
+  builder = GgufBuilder();
+  for (uint64_t i = 0; i < kMaxGgufKeys; ++i)
+    builder.keys.push_back({std::to_string(i), 0, {1}});
+  EXPECT_EQ(read(builder.bytes())->keys().size(), kMaxGgufKeys);
+}
+TEST_F(Gguf, LimitOfNames) {
+  builder.u32(std::string(kMaxGgufNameBytes, 'k'), 1);
+  builder.tensors.push_back({std::string(kMaxGgufNameBytes, 't'), {1}, 0, Bytes(4)});
+  EXPECT_OK(read(builder.bytes()));
+  builder.tensors.back().name += 't';
+  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "a text of 65536 bytes does not fit");
+  builder.tensors.pop_back();
+  builder.keys.back().name += 'k';
+  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "a text of 65536 bytes does not fit");
+}
+TEST_F(Gguf, LimitOfArrayElements) {
+  auto bytesArray = [](uint64_t count) {
+    Bytes value = GgufBuilder::raw(uint32_t(0));
+    append(value, count);
+    value.resize(value.size() + count);
+    return value;
+  };
+  builder = GgufBuilder();
+  builder.set({"a", 9, bytesArray(kMaxGgufArrayElements - 1)});
+  builder.set({"b", 9, bytesArray(1)}); // the limit is that of all arrays
+  EXPECT_OK(read(builder.bytes()));
+  builder.set({"b", 9, bytesArray(2)});
+  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "arrays of more than 8388608 elements in all");
 }
 TEST_F(Gguf, RejectsTextPastTheEnd) {
   Bytes bytes = builder.bytes();
-  put(bytes, 24, uint64_t(60000));
-  EXPECT_STATUS(read(bytes), Code::CorruptFile, "a text of 60000 bytes does not fit");
+  for (uint64_t length :
+       {uint64_t(60000), uint64_t(1) << 32, uint64_t(1) << 63, ~uint64_t(0) - 7, ~uint64_t(0)}) {
+    put(bytes, 24, length);
+    EXPECT_STATUS(read(bytes), Code::CorruptFile,
+                  "a text of " + std::to_string(length) + " bytes does not fit");
+  }
+  // A key's value as well.
+  for (uint64_t length : {uint64_t(60000), ~uint64_t(0)}) {
+    bytes = builder.bytes();
+    put(bytes, after(bytes, "general.architecture") + 4, length);
+    EXPECT_STATUS(read(bytes), Code::CorruptFile,
+                  "a text of " + std::to_string(length) + " bytes does not fit");
+  }
+}
+TEST_F(Gguf, RejectsTextInAnArrayPastTheEnd) {
+  Bytes bytes = builder.bytes();
+  put(bytes, after(bytes, "words") + 4 + 4 + 8, ~uint64_t(0));
+  EXPECT_STATUS(read(bytes), Code::CorruptFile, "a text of 18446744073709551615 bytes does not fit");
 }
 TEST_F(Gguf, RejectsUnknownValueType) {
-  builder.set({"odd", 13, Bytes(8)});
-  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "a value of unknown type 13");
+  for (uint32_t type : {13u, 255u, ~0u}) {
+    builder.set({"odd", type, Bytes(8)});
+    EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile,
+                  "a value of unknown type " + std::to_string(type));
+    Bytes array = GgufBuilder::raw(type);
+    append(array, uint64_t(1));
+    builder.set({"odd", 9, array});
+    EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "an array of type " + std::to_string(type));
+  }
 }
 TEST_F(Gguf, RejectsArrayPastTheEnd) {
   Bytes bytes = builder.bytes();
-  put(bytes, after(bytes, "numbers") + 8, uint64_t(1) << 62);
-  EXPECT_STATUS(read(bytes), Code::CorruptFile, "an array of 4611686018427387904 elements does not fit");
+  for (uint64_t count : {uint64_t(1) << 20, uint64_t(1) << 62, ~uint64_t(0)}) {
+    put(bytes, after(bytes, "numbers") + 8, count);
+    EXPECT_STATUS(read(bytes), Code::CorruptFile,
+                  "an array of " + std::to_string(count) + " elements does not fit");
+  }
 }
 TEST_F(Gguf, RejectsNestedArrays) {
   Bytes value = GgufBuilder::raw(uint32_t(9));
@@ -119,9 +191,17 @@ TEST_F(Gguf, RejectsNestedArrays) {
 TEST_F(Gguf, RejectsTruthValuesOfTwo) {
   builder.set({"odd", 7, {2}});
   EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "a truth value of 2");
+  Bytes array = GgufBuilder::raw(uint32_t(7));
+  append(array, uint64_t(2));
+  append(array, uint8_t(1));
+  append(array, uint8_t(255));
+  builder.set({"odd", 9, array});
+  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "a truth value of 255");
 }
 TEST_F(Gguf, RejectsHugeIntegers) {
-  builder.set({"odd", 10, GgufBuilder::raw(~uint64_t(0))});
+  builder.set({"odd", 10, GgufBuilder::raw(uint64_t(INT64_MAX))});
+  EXPECT_EQ(**read(builder.bytes())->unsignedKey("odd"), uint64_t(INT64_MAX));
+  builder.set({"odd", 10, GgufBuilder::raw(uint64_t(1) << 63)});
   EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "an integer above 2^63 - 1");
 }
 TEST_F(Gguf, RejectsDoubleKeys) {
@@ -133,7 +213,10 @@ TEST_F(Gguf, RejectsDoubleTensors) {
   EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "tensor w stands twice");
 }
 TEST_F(Gguf, RejectsTooManyDimensions) {
-  builder.at("v").dims = {1, 1, 1, 1, 3};
+  builder.at("v").dims = {3, 1, 1, 1};
+  static_assert(kMaxGgufDimensions == 4);
+  EXPECT_OK(read(builder.bytes()));
+  builder.at("v").dims = {3, 1, 1, 1, 1};
   EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "tensor v has 5 dimensions");
 }
 TEST_F(Gguf, RejectsRowsThatBlocksDoNotDivide) {
@@ -142,8 +225,47 @@ TEST_F(Gguf, RejectsRowsThatBlocksDoNotDivide) {
                 "tensor w has shape [2, 31], which Q4_0 cannot hold");
 }
 TEST_F(Gguf, RejectsShapeThatOverflows) {
-  builder.at("v").dims = {1ull << 33, 1ull << 33};
-  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "tensor v has shape");
+  for (uint64_t size : {1ull << 33, 1ull << 62, ~0ull}) {
+    builder.at("v").dims = {size, size};
+    EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "which F32 cannot hold");
+  }
+  builder.at("v").dims = {1ull << 62}; // its bytes alone are too many
+  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "which F32 cannot hold");
+}
+TEST_F(Gguf, RejectsShapeLargerThanTheFile) {
+  builder.at("v").dims = {1ull << 40};
+  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile,
+                "tensor v lies at data offset 64 with 4398046511104 bytes");
+}
+TEST_F(Gguf, RejectsOffsetsPastTheEnd) {
+  for (uint64_t offset : {uint64_t(96), uint64_t(1) << 32, ~uint64_t(31)}) {
+    Bytes bytes = builder.bytes();
+    put(bytes, after(bytes, kNameW) + 4 + 16 + 4, offset);
+    EXPECT_STATUS(read(bytes), Code::CorruptFile, "tensor w lies at data offset " + std::to_string(offset));
+  }
+}
+TEST_F(Gguf, RejectsOverlap) {
+  Bytes bytes = builder.bytes();
+  const std::string nameV("\1\0\0\0\0\0\0\0v", 9);
+  put(bytes, after(bytes, nameV) + 4 + 8 + 4, uint64_t(32)); // w has 36 bytes
+  EXPECT_STATUS(read(bytes), Code::CorruptFile, "tensor v begins at byte");
+  put(bytes, after(bytes, nameV) + 4 + 8 + 4, uint64_t(0)); // both at the same place
+  EXPECT_STATUS(read(bytes), Code::CorruptFile, "they may not overlap");
+}
+// Neither is a mistake of the file; what a model cannot use is refused where it would be used.
+TEST_F(Gguf, ScalarsAndEmptyTensorsAreLegal) {
+  builder.tensors.push_back({"s", {}, 0, Bytes(4)});
+  builder.tensors.push_back({"e", {0, 7}, 0, {}});
+  builder.tensors.push_back({"f", {7, 0}, 2, {}});
+  builder.tensors.back().dims = {32, 0};
+  Result<GgufFile> file = read(builder.bytes());
+  ASSERT_OK(file);
+  EXPECT_EQ(file->tensors().at("s").size, 4u);
+  EXPECT_EQ(file->tensors().at("e").size, 0u);
+  EXPECT_STATUS(file->locate("s", file->tensors().at("s")), Code::Unsupported, "has shape []");
+  FileCache files;
+  EXPECT_STATUS(TensorSource::open(files, *file->locate("e", file->tensors().at("e")), "e"),
+                Code::CorruptFile, "tensor e has no values (7 x 0)");
 }
 TEST_F(Gguf, RejectsTensorPastTheEnd) {
   Bytes bytes = builder.bytes();
@@ -156,8 +278,28 @@ TEST_F(Gguf, RejectsUnalignedTensor) {
   EXPECT_STATUS(read(bytes), Code::CorruptFile, "tensor w lies at data offset 1");
 }
 TEST_F(Gguf, RejectsOddAlignment) {
-  builder.u32("general.alignment", 24);
-  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "general.alignment of 24");
+  for (uint32_t alignment : {0u, 24u, uint32_t(2 * kMaxGgufAlignment), 1u << 31}) {
+    builder.u32("general.alignment", alignment);
+    EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile,
+                  "general.alignment of " + std::to_string(alignment));
+  }
+  builder.text("general.alignment", "32");
+  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "key general.alignment is not an integer");
+  builder.u32("general.alignment", uint32_t(kMaxGgufAlignment));
+  builder.tensors.clear();
+  EXPECT_OK(read(builder.bytes()));
+}
+TEST_F(Gguf, RejectsNamesThatBreakMessages) {
+  builder.tensors.push_back({"a\nb\xff\x1b", {1}, 0, Bytes(4)});
+  builder.tensors.push_back(builder.tensors.back());
+  EXPECT_STATUS(read(builder.bytes()), Code::CorruptFile, "tensor a?b?\? stands twice");
+}
+TEST_F(Gguf, RejectsWhatIsNoFile) {
+  FileCache files;
+  std::filesystem::create_directory(folder.path("d.gguf"));
+  EXPECT_STATUS(GgufFile::open(files, folder.path("d.gguf")), Code::InvalidArgument, "is not a regular file");
+  EXPECT_STATUS(GgufFile::open(files, folder.path("nowhere.gguf")), Code::NotFound, "cannot open");
+  EXPECT_STATUS(read(Bytes()), Code::CorruptFile, "does not begin with GGUF");
 }
 TEST_F(Gguf, RejectsKeysOfOtherTypes) {
   Result<GgufFile> file = read(builder.bytes());

@@ -1,6 +1,7 @@
 //===- Import.cpp - checkpoints to the lora dialect ---------------------------===//
 #include "compiler/import/Import.h"
 
+#include "compiler/import/Family.h"
 #include "compiler/import/TensorSource.h"
 #include "dialect/lora/Lora.h"
 #include "support/Fingerprint.h"
@@ -223,8 +224,14 @@ TEST_F(EditedCheckpoint, RejectsOneEditOfTheConfiguration) {
            Case{R"("pretraining_tp": 1)", R"("pretraining_tp": 2)", Code::Unsupported, "pretraining_tp is 2"},
            Case{R"("use_cache": true)", R"("sliding_window": 128)", Code::Unsupported,
                 "sliding_window is 128"},
-           Case{R"("use_cache": true)", R"("layer_types": ["full_attention", "sliding_attention"])",
+           Case{R"("use_cache": true)",
+                R"("layer_types": ["full_attention", "sliding_attention", "full_attention"])",
                 Code::Unsupported, "layer_types is \"sliding_attention\""},
+           Case{R"("use_cache": true)", R"("layer_types": ["full_attention", "full_attention"])",
+                Code::Unsupported,
+                "layer_types is [\"full_attention\", \"full_attention\"], supported is a list of 3"},
+           Case{R"("use_cache": true)", R"("layer_types": "sliding_attention")", Code::Unsupported,
+                "layer_types is \"sliding_attention\", supported is a list of 3"},
            Case{R"("use_cache": true)", R"("quantization_config": {"quant_method": "gptq"})",
                 Code::Unsupported, "quantization_config is \"gptq\""},
            Case{R"("use_cache": true)", R"("partial_rotary_factor": 0.5)", Code::Unsupported,
@@ -255,12 +262,220 @@ TEST_F(EditedCheckpoint, RejectsOneEditOfTheConfiguration) {
            Case{R"("rms_norm_eps": 1e-06)", R"("rms_norm_eps": -1)", Code::CorruptFile, "epsilon is -1"},
            Case{R"("vocab_size": 320)", R"("vocab_size": 320, "vocab_size": 320)", Code::CorruptFile,
                 "stands twice"},
+           Case{R"("model_type": "llama")", R"("model_type": null)", Code::Unsupported,
+                "model_type is absent"},
+           Case{R"("model_type": "llama")", R"("model_type": ["llama"])", Code::Unsupported,
+                "model_type is [\"llama\"]"},
+           Case{R"("num_attention_heads": 4)", R"("num_attention_heads": 0)", Code::CorruptFile,
+                "num_attention_heads is 0, a number from 1"},
+           Case{R"("num_attention_heads": 4)", R"("num_attention_heads": -4)", Code::CorruptFile,
+                "num_attention_heads is -4"},
+           Case{R"("num_attention_heads": 4)", R"("num_attention_heads": 4.0)", Code::CorruptFile,
+                "num_attention_heads is 4"},
+           Case{R"("num_attention_heads": 4)", R"("num_attention_heads": 2147483648)", Code::CorruptFile,
+                "num_attention_heads is 2147483648"},
+           Case{R"("num_attention_heads": 4)", R"("num_attention_heads": 18446744073709551615)",
+                Code::CorruptFile, "num_attention_heads is 1.8"},
+           Case{R"("num_attention_heads": 4)", R"("n_heads": 4)", Code::CorruptFile,
+                "has no num_attention_heads"},
+           Case{R"("num_attention_heads": 4)", R"("num_attention_heads": 2147483647)", Code::Unsupported,
+                "has rows of 34359738352 values, at most 1048576"},
+           Case{R"("num_key_value_heads": 2)", R"("num_key_value_heads": 0)", Code::CorruptFile,
+                "num_key_value_heads is 0"},
+           Case{R"("num_key_value_heads": 2)", R"("num_key_value_heads": 8)", Code::CorruptFile,
+                "8 key heads do not divide 4"},
+           Case{R"("num_hidden_layers": 3)", R"("num_hidden_layers": 0)", Code::CorruptFile,
+                "num_hidden_layers is 0"},
+           Case{R"("num_hidden_layers": 3)", R"("num_hidden_layers": 4096)", Code::CorruptFile,
+                "tensor model.layers.3.input_layernorm.weight is missing"},
+           Case{R"("num_hidden_layers": 3)", R"("num_hidden_layers": 4097)", Code::Unsupported,
+                "has 4097 layers, at most 4096"},
+           Case{R"("head_dim": 16)", R"("head_dim": 0)", Code::CorruptFile, "head_dim is 0"},
+           Case{R"("head_dim": 16)", R"("head_dim": -16)", Code::CorruptFile, "head_dim is -16"},
+           Case{R"("head_dim": 16)", R"("head_dim": 4096)", Code::CorruptFile,
+                "the configuration says [16384, 64]"},
+           Case{R"("head_dim": 16)", R"("head_dim": 4098)", Code::Unsupported,
+                "heads have 4098 values, at most 4096"},
+           Case{R"("head_dim": 16)", R"("head_dim": 2147483646)", Code::Unsupported,
+                "heads have 2147483646 values, at most 4096"},
+           Case{R"("hidden_size": 64)", R"("hidden_size": 1048576)", Code::CorruptFile,
+                "the configuration says [320, 1048576]"},
+           Case{R"("hidden_size": 64)", R"("hidden_size": 1048577)", Code::Unsupported,
+                "has rows of 1048577 values, at most 1048576"},
+           Case{R"("intermediate_size": 160)", R"("intermediate_size": 1048577)", Code::Unsupported,
+                "has rows of 1048577 values"},
+           Case{R"("vocab_size": 320)", R"("vocab_size": 2147483647)", Code::CorruptFile,
+                "the configuration says [2147483647, 64]"},
+           Case{R"("vocab_size": 320)", R"("vocab_size": 2147483648)", Code::CorruptFile,
+                "vocab_size is 2147483648, a number from 1 to 2^31 - 1"},
+           Case{R"("vocab_size": 320)", R"("vocab_size": 319)", Code::CorruptFile,
+                "has shape [320, 64], the configuration says [319, 64]"},
+           Case{R"("max_position_embeddings": 512)", R"("max_position_embeddings": 0)", Code::CorruptFile,
+                "max_position_embeddings is 0"},
+           Case{R"("rms_norm_eps": 1e-06)", R"("rms_norm_eps": NaN)", Code::CorruptFile,
+                "NaN and Infinity are no JSON"},
+           Case{R"("rms_norm_eps": 1e-06)", R"("rms_norm_eps": 1e999)", Code::CorruptFile, "not valid JSON"},
+           Case{R"("rms_norm_eps": 1e-06)", R"("rms_norm_eps": 1e300)", Code::CorruptFile,
+                "epsilon is 1e+300, 0 to 1 was expected"},
+           Case{R"("rms_norm_eps": 1e-06)", R"("rms_norm_eps": "1e-6")", Code::CorruptFile,
+                "rms_norm_eps is \"1e-6\", a number"},
+           Case{R"("rope_theta": 10000.0)", R"("rope_theta": 0)", Code::CorruptFile,
+                "rope_theta is 0, it must"},
+           Case{R"("rope_theta": 10000.0)", R"("rope_theta": -1)", Code::CorruptFile,
+                "rope_theta is -1, it must"},
+           Case{R"("rope_theta": 10000.0)", R"("rope_theta": "x")", Code::CorruptFile, "rope_theta is \"x\""},
+           Case{R"("rope_theta": 10000.0)", R"("rope_theta": 1e-300)", Code::CorruptFile,
+                "the rope parameters give a frequency of"},
+           Case{rope, R"("rope_type": "linear", "factor": 0)", Code::CorruptFile, "the rope factor is 0"},
+           Case{rope, R"("rope_type": "linear", "factor": -2)", Code::CorruptFile, "the rope factor is -2"},
+           Case{rope, R"("rope_type": "linear", "factor": 1e-320)", Code::CorruptFile,
+                "give a frequency of inf, 0 to 1e+06"},
+           Case{rope, R"("rope_type": "linear", "factor": "2")", Code::CorruptFile, "factor is \"2\""},
+           Case{rope, R"("rope_type": 3)", Code::Unsupported, "rope_type is 3"},
+           Case{rope, R"("rope_type": "llama3", "factor": 2.0, "low_freq_factor": 1, "high_freq_factor": 4)",
+                Code::CorruptFile, "original_max_position_embeddings is absent"},
+           Case{rope,
+                R"("rope_type": "llama3", "factor": 2.0, "low_freq_factor": 1, "high_freq_factor": 4, )"
+                R"("original_max_position_embeddings": 0)",
+                Code::CorruptFile, "0 < low < high and a positive length"},
+           Case{R"("use_cache": true)", R"("rope_scaling": {"rope_type": "linear", "factor": 2.0})",
+                Code::CorruptFile, "rope_parameters and rope_scaling say different things"},
+           Case{R"("use_cache": true)", R"("rope_scaling": 2)", Code::CorruptFile, "rope parameters are 2"},
        }) {
     SCOPED_TRACE(c.to);
     reset();
     edit(c.from, c.to);
     EXPECT_STATUS(import(), c.code, c.part);
   }
+}
+
+TEST_F(EditedCheckpoint, LimitsOfNumbersThatAreNoSizes) {
+  edit(R"("rms_norm_eps": 1e-06)", R"("rms_norm_eps": 1.0)");
+  EXPECT_OK(import());
+  edit(R"("rms_norm_eps": 1.0)", R"("rms_norm_eps": 1.0000001)");
+  EXPECT_STATUS(import(), Code::CorruptFile, "epsilon is 1, 0 to 1 was expected");
+  reset();
+  edit(R"("rope_type": "default")", R"("rope_type": "linear", "factor": 1e-6)");
+  Imported imported(path);
+  ASSERT_OK(imported.status);
+  EXPECT_EQ(frequenciesOf(imported).at(0), kMaxRopeFrequency);
+  edit("1e-6", "9.9e-7");
+  EXPECT_STATUS(import(), Code::CorruptFile, "the rope parameters give a frequency of 1.0101e+06");
+}
+TEST_F(EditedCheckpoint, LimitOfConfigurations) {
+  for (std::string name : {"config.json", "generation_config.json"}) {
+    const std::string text = readFile(path + "/" + name);
+    writeFile(path + "/" + name, text + std::string(kMaxModelConfigBytes - text.size(), ' '));
+    EXPECT_OK(import());
+    writeFile(path + "/" + name, text + std::string(kMaxModelConfigBytes - text.size() + 1, ' '));
+    EXPECT_STATUS(import(), Code::InvalidArgument, name + ": has 16777217 bytes, at most 16777216");
+    writeFile(path + "/" + name, text);
+  }
+}
+TEST_F(EditedCheckpoint, RejectsConfigurationsThatAreNoFiles) {
+  for (const char *name : {"config.json", "generation_config.json", "model.safetensors"}) {
+    reset();
+    std::filesystem::remove(path + "/" + name);
+    std::filesystem::create_directory(path + "/" + name);
+    EXPECT_STATUS(import(), Code::InvalidArgument, std::string(name) + ": is not a regular file");
+  }
+  reset();
+  writeFile(path + "/config.json", std::string());
+  EXPECT_STATUS(import(), Code::CorruptFile, "config.json: not valid JSON");
+  reset();
+  writeFile(path + "/generation_config.json", std::string("[]"));
+  EXPECT_STATUS(import(), Code::CorruptFile, "generation_config.json: is not a JSON object");
+}
+TEST_F(EditedCheckpoint, LimitOfEndTokens) {
+  std::string list = "[0";
+  for (size_t i = 1; i < kMaxEndTokens; ++i)
+    list += ", " + std::to_string(i);
+  std::filesystem::remove(path + "/generation_config.json");
+  edit(R"("eos_token_id": 2)", "\"eos_token_id\": " + list + "]");
+  {
+    Imported imported(path);
+    ASSERT_OK(imported.status);
+    EXPECT_EQ(imported.all<lora::ModelOp>().at(0).getEos().size(), kMaxEndTokens);
+  }
+  edit(list, list + ", 256");
+  EXPECT_STATUS(import(), Code::Unsupported, "eos_token_id lists 257 tokens, at most 256");
+}
+TEST_F(EditedCheckpoint, RejectsEndTokensThatAreNone) {
+  std::filesystem::remove(path + "/generation_config.json");
+  const std::string text = readFile(path + "/config.json");
+  for (auto [value, code, part] :
+       {std::tuple("-1", Code::Incompatible, "end token -1 is outside the vocabulary of 320"),
+        std::tuple("[2, 320]", Code::Incompatible, "end token 320 is outside"),
+        std::tuple("9223372036854775807", Code::Incompatible, "end token 9223372036854775807 is outside"),
+        std::tuple("[2, [3]]", Code::CorruptFile, "eos_token_id is [2, [3]], a token id or a list"),
+        std::tuple("2.5", Code::CorruptFile, "eos_token_id is 2.5"),
+        std::tuple("true", Code::CorruptFile, "eos_token_id is true"),
+        std::tuple("{}", Code::CorruptFile, "eos_token_id is {}")}) {
+    edit(R"("eos_token_id": 2)", "\"eos_token_id\": " + std::string(value));
+    EXPECT_STATUS(import(), code, part);
+    writeFile(path + "/config.json", text);
+  }
+}
+TEST_F(EditedCheckpoint, RejectsOneEditOfTheTensors) {
+  struct Case {
+    const char *what;
+    std::function<void(SafetensorsFile &)> edit;
+    Code code;
+    const char *part;
+  };
+  const std::string norm = "model.norm.weight", up = "model.layers.1.mlp.up_proj.weight";
+  FileCache files;
+  Result<SafetensorsTable> table = readSafetensorsCheckpoint(files, path);
+  ASSERT_OK(table);
+  SafetensorsFile whole;
+  for (const auto &[name, entry] : *table) {
+    std::span<const uint8_t> bytes = (*files.open(entry.file))->bytes().subspan(entry.offset, entry.size);
+    whole.tensors.push_back({name, entry.dtype, entry.shape, Bytes(bytes.begin(), bytes.end())});
+  }
+  for (const Case &c : {
+           Case{"missing", [&](auto &t) { t.remove(up); }, Code::CorruptFile,
+                "tensor model.layers.1.mlp.up_proj.weight is missing"},
+           Case{"no bias",
+                [&](auto &t) { t.add("model.layers.1.mlp.up_proj.bias", {160}, std::vector<float>(160)); },
+                Code::Unsupported, "tensor model.layers.1.mlp.up_proj.bias is not one that a Llama"},
+           Case{"a layer more",
+                [&](auto &t) {
+                  t.add("model.layers.3.mlp.up_proj.weight", {160, 64}, std::vector<float>(10240));
+                },
+                Code::Unsupported, "tensor model.layers.3.mlp.up_proj.weight is not one that a Llama"},
+           Case{"an unknown one", [&](auto &t) { t.add("model.vision.weight", {}, {1}); }, Code::Unsupported,
+                "tensor model.vision.weight is not one that a Llama"},
+           Case{"transposed", [&](auto &t) { t.at(up).shape = {64, 160}; }, Code::CorruptFile,
+                "has shape [64, 160], the configuration says [160, 64]"},
+           Case{"flat", [&](auto &t) { t.at(up).shape = {10240}; }, Code::CorruptFile,
+                "has shape [10240], the configuration says [160, 64]"},
+           Case{"three dimensions", [&](auto &t) { t.at(up).shape = {1, 160, 64}; }, Code::Unsupported,
+                "has shape [1, 160, 64], a vector or matrix was expected"},
+           Case{"a matrix for a vector", [&](auto &t) { t.at(norm).shape = {1, 64}; }, Code::CorruptFile,
+                "tensor model.norm.weight has shape [1, 64], the configuration says [64]"},
+           Case{"a scalar", [&](auto &t) { t.at(norm) = {norm, "F32", {}, Bytes(4)}; }, Code::Unsupported,
+                "tensor model.norm.weight has shape [], a vector or matrix"},
+           Case{"empty", [&](auto &t) { t.at(norm) = {norm, "F32", {0}, {}}; }, Code::CorruptFile,
+                "tensor model.norm.weight has shape [0], the configuration says [64]"},
+           Case{"integers", [&](auto &t) { t.at(norm).dtype = "I32"; }, Code::Unsupported,
+                "tensor model.norm.weight is I32, F32, F16 and BF16 are supported"},
+           Case{"doubles", [&](auto &t) { t.at(norm) = {norm, "F64", {64}, Bytes(512)}; }, Code::Unsupported,
+                "tensor model.norm.weight is F64"},
+           Case{"eight bits", [&](auto &t) { t.at(norm) = {norm, "F8_E4M3", {64}, Bytes(64)}; },
+                Code::Unsupported, "tensor model.norm.weight is F8_E4M3"},
+       }) {
+    SCOPED_TRACE(c.what);
+    SafetensorsFile edited = whole;
+    writeFile(path + "/model.safetensors", edited.bytes());
+    c.edit(edited);
+    writeFile(path + "/model.safetensors", edited.bytes());
+    EXPECT_STATUS(import(), c.code, c.part);
+  }
+  writeFile(path + "/model.safetensors", whole.bytes());
+  EXPECT_OK(import());
+  whole.add("model.layers.0.self_attn.rotary_emb.inv_freq", {8}, std::vector<float>(8)); // of old checkpoints
+  writeFile(path + "/model.safetensors", whole.bytes());
+  EXPECT_OK(import());
 }
 
 TEST_F(EditedCheckpoint, HeadSizeMayBeAbsent) {
@@ -597,6 +812,79 @@ TEST_F(ImportGguf, RejectsOneEdit) {
                 Code::Unsupported, "tensor blk.0.attn_q.bias is a bias of rotary-interleaved rows"},
            Case{"heads", [](GgufBuilder &g) { g.u32("llama.attention.head_count_kv", 3); }, Code::CorruptFile,
                 "3 key heads do not divide 4 heads"},
+           Case{"heads of each layer",
+                [](GgufBuilder &g) { g.integers("llama.attention.head_count_kv", {2, 2}); },
+                Code::CorruptFile, "key llama.attention.head_count_kv is not an integer"},
+           Case{"no heads", [](GgufBuilder &g) { g.u32("llama.attention.head_count", 0); }, Code::CorruptFile,
+                "llama.attention.head_count is 0, a number from 1 to 2^31 - 1"},
+           Case{"negative heads",
+                [](GgufBuilder &g) {
+                  g.set({"llama.attention.head_count", 5, GgufBuilder::raw(int32_t(-4))});
+                },
+                Code::CorruptFile, "key llama.attention.head_count is not an integer that is not negative"},
+           Case{"heads without end",
+                [](GgufBuilder &g) {
+                  g.set({"llama.attention.head_count", 10, GgufBuilder::raw(uint64_t(INT64_MAX))});
+                },
+                Code::CorruptFile, "llama.attention.head_count is 9223372036854775807"},
+           Case{"odd heads", [](GgufBuilder &g) { g.u32("llama.attention.key_length", 15); },
+                Code::Unsupported, "heads have 15 values, rotary embeddings need an even number"},
+           Case{"large heads", [](GgufBuilder &g) { g.u32("llama.attention.key_length", 2147483646); },
+                Code::Unsupported, "heads have 2147483646 values, at most 4096"},
+           Case{"other values", [](GgufBuilder &g) { g.u32("llama.attention.value_length", 8); },
+                Code::Unsupported, "llama.attention.value_length is 8, supported is the head size, 16"},
+           Case{"wide", [](GgufBuilder &g) { g.u32("llama.feed_forward_length", 1048577); },
+                Code::Unsupported, "has rows of 1048577 values, at most 1048576"},
+           Case{"deep", [](GgufBuilder &g) { g.u32("llama.block_count", 4097); }, Code::Unsupported,
+                "has 4097 layers, at most 4096"},
+           Case{"no context", [](GgufBuilder &g) { g.u32("llama.context_length", 0); }, Code::CorruptFile,
+                "llama.context_length is 0"},
+           Case{"epsilon", [](GgufBuilder &g) { g.f32("llama.attention.layer_norm_rms_epsilon", NAN); },
+                Code::CorruptFile, "epsilon is nan, 0 to 1 was expected"},
+           Case{"negative epsilon",
+                [](GgufBuilder &g) { g.f32("llama.attention.layer_norm_rms_epsilon", -1e-5f); },
+                Code::CorruptFile, "epsilon is -1e-05"},
+           Case{"epsilon as integer",
+                [](GgufBuilder &g) { g.u32("llama.attention.layer_norm_rms_epsilon", 0); }, Code::CorruptFile,
+                "is not a floating-point number"},
+           Case{"both ways", [](GgufBuilder &g) { g.boolean("llama.attention.causal", false); },
+                Code::Unsupported, "llama.attention.causal is false"},
+           Case{"base NaN", [](GgufBuilder &g) { g.f32("llama.rope.freq_base", NAN); }, Code::CorruptFile,
+                "llama.rope.freq_base is nan"},
+           Case{"base 0", [](GgufBuilder &g) { g.f32("llama.rope.freq_base", 0); }, Code::CorruptFile,
+                "llama.rope.freq_base is 0"},
+           Case{"base of almost nothing", [](GgufBuilder &g) { g.f32("llama.rope.freq_base", 1e-38f); },
+                Code::CorruptFile, "the rope parameters give a frequency of"},
+           Case{"factor alone", [](GgufBuilder &g) { g.f32("llama.rope.scaling.factor", 2); },
+                Code::CorruptFile, "has llama.rope.scaling.factor but no llama.rope.scaling.type"},
+           Case{"architecture as number", [](GgufBuilder &g) { g.u32("general.architecture", 1); },
+                Code::CorruptFile, "key general.architecture is not a text"},
+           Case{"embedding gone", [](GgufBuilder &g) { g.remove("token_embd.weight"); }, Code::CorruptFile,
+                "tensor token_embd.weight is missing or no matrix"},
+           Case{"embedding flat", [](GgufBuilder &g) { g.at("token_embd.weight").dims = {64 * 40}; },
+                Code::CorruptFile, "tensor token_embd.weight is missing or no matrix"},
+           Case{"transposed", [](GgufBuilder &g) { g.at("blk.0.ffn_up.weight").dims = {96, 64}; },
+                Code::CorruptFile, "has shape [64, 96], the configuration says [96, 64]"},
+           Case{"three dimensions", [](GgufBuilder &g) { g.at("blk.0.ffn_up.weight").dims = {64, 96, 1}; },
+                Code::Unsupported, "has shape [1, 96, 64], a vector or matrix"},
+           Case{"unknown type", [](GgufBuilder &g) { g.at("output_norm.weight").type = 40; },
+                Code::Unsupported, "tensor output_norm.weight is of ggml type 40"},
+           Case{"integers", [](GgufBuilder &g) { g.at("output_norm.weight").type = 26; }, Code::Unsupported,
+                "tensor output_norm.weight is I32"},
+           Case{"a layer written otherwise",
+                [](GgufBuilder &g) { g.at("blk.1.ffn_up.weight").name = "blk.01.ffn_up.weight"; },
+                Code::Unsupported, "tensor blk.01.ffn_up.weight is not one"},
+           Case{"a layer without end",
+                [](GgufBuilder
+                       &g) { g.at("blk.1.ffn_up.weight").name = "blk.18446744073709551617.ffn_up.weight"; },
+                Code::Unsupported, "tensor blk.18446744073709551617.ffn_up.weight is not one"},
+           Case{"bad factors' shape",
+                [](GgufBuilder &g) { g.tensors.push_back({"rope_freqs.weight", {7}, 0, Bytes(28)}); },
+                Code::CorruptFile, "rope_freqs.weight has shape [7], expected [8]"},
+           Case{
+               "NaN",
+               [](GgufBuilder &g) { g.at("output_norm.weight").data = bytesOf(std::vector<float>(64, NAN)); },
+               Code::Unsupported, "tensor model.norm.weight holds a value that is NaN"},
        }) {
     SCOPED_TRACE(c.what);
     small = SmallGguf();

@@ -1,6 +1,7 @@
 //===- Peft.cpp - adapters that are read, and those that are refused ----------===//
 #include "compiler/import/Peft.h"
 
+#include "compiler/import/Pattern.h"
 #include "compiler/import/Safetensors.h"
 #include "tests/compiler/import/TestFiles.h"
 #include "tests/support/StatusTest.h"
@@ -283,11 +284,26 @@ TEST_F(EditedAdapter, RefusesKeysThatChangeInference) {
            Case{R"("init_lora_weights": "loftq")", "loftq"},
            Case{R"("some_future_key": true)", "key some_future_key = true is not known and may change"},
            Case{R"("some_future_key": 0)", "key some_future_key = 0 is not known"},
+           Case{R"("some_future_key": "x")", "key some_future_key = \"x\" is not known"},
+           Case{R"("init_lora_weights": 3)", "init_lora_weights = 3 is not supported"},
+           Case{R"("exclude_modules": ["self_attn.q_proj"])",
+                "leaves out (exclude_modules = [\"self_attn.q_proj\"])"},
+           Case{R"("layers_to_transform": [99])", "leaves out (layers_to_transform = [99])"},
+           Case{R"("layers_to_transform": -1)", "leaves out (layers_to_transform = -1)"},
+           Case{R"("layers_to_transform": 9223372036854775807)", "leaves out (layers_to_transform = 922"},
+           Case{R"("rank_pattern": {"q_proj": 1025})",
+                "has rank 2, adapter_config.json says 1025 (rank_pattern \"q_proj\")"},
+           Case{R"("rank_pattern": {"q_proj": 2.5})", "adapter_config.json says 2.5"},
+           Case{R"("layers_pattern": ["h"], "layers_to_transform": [0])",
+                "leaves out (layers_to_transform = [0])"},
        })
     EXPECT_STATUS(with(c.member), Code::Unsupported, c.part);
   EXPECT_STATUS(edited(R"("bias": "none")", R"("bias": "all")"), Code::Unsupported,
                 "bias = \"all\" is not supported");
   EXPECT_STATUS(edited("CAUSAL_LM", "SEQ_CLS"), Code::Unsupported, "task_type = \"SEQ_CLS\"");
+  EXPECT_STATUS(edited("\"LORA\"", "null"), Code::Unsupported, "peft_type is null, supported is \"LORA\"");
+  EXPECT_STATUS(edited("\"LORA\"", "[\"LORA\"]"), Code::Unsupported, "peft_type is [\"LORA\"]");
+  EXPECT_STATUS(edited("\"r\": 2, ", ""), Code::Unsupported, "has rank 2, adapter_config.json says 8 (r)");
   EXPECT_STATUS(edited("LORA", "IA3"), Code::Unsupported, "peft_type is \"IA3\", supported is \"LORA\"");
   EXPECT_STATUS(edited("\"peft_type\": \"LORA\", ", ""), Code::Unsupported, "peft_type is absent");
 }
@@ -314,7 +330,35 @@ TEST_F(EditedAdapter, RefusesConfigurationThatContradictsTensors) {
 
 TEST_F(EditedAdapter, RejectsValuesOfTheWrongKind) {
   EXPECT_STATUS(edited("\"r\": 2", "\"r\": \"2\""), Code::CorruptFile, "r is \"2\", a number from 1 on");
-  EXPECT_STATUS(edited("\"r\": 2", "\"r\": 0"), Code::CorruptFile, "r is 0");
+  for (const char *r : {"0", "-1", "0.5", "[2]", "true", "{}"})
+    EXPECT_STATUS(edited("\"r\": 2", "\"r\": " + std::string(r)), Code::CorruptFile,
+                  "r is " + std::string(r) + ", a number from 1 on was expected");
+  for (const char *number : {"NaN", "Infinity", "-Infinity", "1e999"}) {
+    EXPECT_STATUS(edited("\"lora_alpha\": 4", "\"lora_alpha\": " + std::string(number)), Code::CorruptFile,
+                  "NaN and Infinity are no JSON");
+    EXPECT_STATUS(edited("\"r\": 2", "\"r\": " + std::string(number)), Code::CorruptFile, "not valid JSON");
+    EXPECT_STATUS(with(R"("alpha_pattern": {"q_proj": )" + std::string(number) + "}"), Code::CorruptFile,
+                  "not valid JSON");
+  }
+  EXPECT_STATUS(with(R"("alpha_pattern": {"q_proj": "8"})"), Code::CorruptFile,
+                "alpha_pattern \"q_proj\" is \"8\", a number was expected");
+  EXPECT_STATUS(with(R"("alpha_pattern": {"q_proj": null})"), Code::CorruptFile,
+                "alpha_pattern \"q_proj\" is null");
+  EXPECT_STATUS(with(R"("alpha_pattern": 8)"), Code::CorruptFile, "alpha_pattern is 8, an object");
+  EXPECT_STATUS(with(R"("rank_pattern": {"k_proj": 0})"), Code::CorruptFile,
+                "rank_pattern \"k_proj\" is 0, a number from 1 on");
+  EXPECT_STATUS(with(R"("rank_pattern": {"k_proj": "4"})"), Code::CorruptFile,
+                "rank_pattern \"k_proj\" is \"4\", a number from 1 on");
+  EXPECT_STATUS(with(R"("rank_pattern": {"k_proj": 4, "k_proj": 4})"), Code::CorruptFile,
+                "the key \"k_proj\" stands twice");
+  EXPECT_STATUS(with(R"("lora_bias": 0)"), Code::CorruptFile, "lora_bias is 0, true or false");
+  EXPECT_STATUS(with(R"("exclude_modules": 3)"), Code::CorruptFile,
+                "exclude_modules is 3, a pattern or a list");
+  EXPECT_STATUS(with(R"("exclude_modules": [3])"), Code::CorruptFile, "exclude_modules holds 3");
+  EXPECT_STATUS(with(R"("exclude_modules": "*")"), Code::Unsupported, "pattern \"*\" cannot be read at byte");
+  EXPECT_STATUS(with(R"("layers_to_transform": [0.5])"), Code::CorruptFile, "layers_to_transform is [0.5]");
+  EXPECT_STATUS(with(R"("layers_pattern": [1])"), Code::CorruptFile, "layers_pattern is [1]");
+  EXPECT_STATUS(with(R"("layers_pattern": "(")"), Code::Unsupported, "layers_pattern: pattern");
   EXPECT_STATUS(edited("\"lora_alpha\": 4", "\"lora_alpha\": []"), Code::CorruptFile, "lora_alpha is []");
   EXPECT_STATUS(edited("false", "\"no\""), Code::CorruptFile, "use_rslora is \"no\"");
   EXPECT_STATUS(with(R"("rank_pattern": [1])"), Code::CorruptFile, "rank_pattern is [1]");
@@ -327,6 +371,67 @@ TEST_F(EditedAdapter, RejectsValuesOfTheWrongKind) {
   EXPECT_STATUS(with(R"("r": 2)"), Code::CorruptFile, "the key \"r\" stands twice");
   config = "[]";
   EXPECT_STATUS(read(), Code::CorruptFile, "is not a JSON object");
+  config = "";
+  EXPECT_STATUS(read(), Code::CorruptFile, "adapter_config.json: not valid JSON");
+}
+TEST_F(EditedAdapter, LimitOfConfigurations) {
+  config += std::string(kMaxAdapterConfigBytes - config.size(), ' ');
+  EXPECT_OK(read());
+  config += ' ';
+  EXPECT_STATUS(read(), Code::InvalidArgument, "has 4194305 bytes, at most 4194304 are read");
+}
+TEST_F(EditedAdapter, LimitOfPatterns) {
+  std::string patterns, list;
+  for (size_t i = 0; i < kMaxAdapterPatterns; ++i) {
+    patterns += (i ? ", \"x" : "\"x") + std::to_string(i) + "\": 2";
+    list += i ? ", \"h\"" : "\"h\"";
+  }
+  EXPECT_OK(with("\"rank_pattern\": {" + patterns + "}"));
+  EXPECT_STATUS(with("\"rank_pattern\": {" + patterns + ", \"y\": 2}"), Code::Unsupported,
+                "rank_pattern has 32769 patterns, at most 32768");
+  EXPECT_STATUS(with("\"alpha_pattern\": {" + patterns + ", \"y\": 2}"), Code::Unsupported,
+                "alpha_pattern has 32769 patterns");
+  EXPECT_OK(with("\"layers_to_transform\": [0], \"layers_pattern\": [\"layers\", " + list.substr(5) + "]"));
+  EXPECT_STATUS(with("\"layers_to_transform\": [0], \"layers_pattern\": [\"layers\", " + list + "]"),
+                Code::Unsupported, "layers_pattern has 32769 patterns");
+  // The first that matches is as good as ever.
+  EXPECT_EQ(with("\"alpha_pattern\": {" + patterns + "}")->sites[0].scaling, 2.0);
+}
+// Each pattern alone would be read to its end: they share one budget.
+TEST_F(EditedAdapter, RejectsManyPatternsThatTakeLong) {
+  std::string patterns;
+  for (int i = 0; i < 30000; ++i)
+    patterns += (i ? ", \".*.*.*.*x" : "\".*.*.*.*x") + std::to_string(i) + "\": 2";
+  EXPECT_STATUS(with("\"alpha_pattern\": {" + patterns + "}"), Code::Unsupported,
+                "takes too long on model.layers.0.self_attn.q_proj; simplify it");
+}
+TEST(Pattern, BudgetIsShared) {
+  auto budget = std::make_shared<uint64_t>(1000);
+  Result<Pattern> pattern = Pattern::compile("(a|b)+c", "f", budget);
+  ASSERT_OK(pattern);
+  EXPECT_TRUE(*pattern->matchesWhole("ababc"));
+  const uint64_t once = 1000 - *budget;
+  ASSERT_GT(once, 5u);
+  *budget = once; // as much as it takes
+  EXPECT_TRUE(*pattern->matchesWhole("ababc"));
+  EXPECT_EQ(*budget, 0u);
+  *budget = once - 1;
+  EXPECT_STATUS(pattern->matchesWhole("ababc"), Code::Unsupported,
+                "f: pattern \"(a|b)+c\" takes too long on ababc");
+}
+TEST(Pattern, LimitOfTexts) {
+  auto budget = std::make_shared<uint64_t>(kMaxPatternSteps);
+  EXPECT_OK(Pattern::compile("[" + std::string(kMaxPatternBytes - 2, 'a') + "]", "f", budget));
+  EXPECT_STATUS(Pattern::compile("[" + std::string(kMaxPatternBytes - 1, 'a') + "]", "f", budget),
+                Code::Unsupported, "f: has a pattern of 65537 bytes, at most 65536");
+}
+TEST(Pattern, RejectsWhatCannotBeRead) {
+  auto budget = std::make_shared<uint64_t>(kMaxPatternSteps);
+  for (const std::string &text :
+       {std::string("("), std::string("a{2,1}"), std::string("[z-a]"), std::string("\\C"),
+        std::string("(?<n>a)(?<n>b)"), std::string("\\9"), std::string(1000, '(') + std::string(1000, ')'),
+        std::string("((((a{1,999}){1,999}){1,999}){1,999})")})
+    EXPECT_STATUS(Pattern::compile(text, "f", budget), Code::Unsupported, "cannot be read at byte") << text;
 }
 
 TEST_F(EditedAdapter, RejectsHalfAPair) {
@@ -344,6 +449,13 @@ TEST_F(EditedAdapter, RejectsRanksOutside) {
   resize(q + "lora_A.weight", {1025, 64});
   resize(q + "lora_B.weight", {64, 1025});
   EXPECT_STATUS(read(), Code::Unsupported, "has rank 1025, 1 to 1024 are supported");
+  for (uint64_t rank : {uint64_t(1), kMaxAdapterRank}) {
+    resize(q + "lora_A.weight", {rank, 64});
+    resize(q + "lora_B.weight", {64, rank});
+    Result<PeftAdapter> adapter = with(R"("rank_pattern": {"q_proj": )" + std::to_string(rank) + "}");
+    ASSERT_OK(adapter);
+    EXPECT_EQ(adapter->sites[0].rank, rank);
+  }
 }
 TEST_F(EditedAdapter, RejectsWrongShapes) {
   resize(q + "lora_A.weight", {2, 65});
@@ -356,6 +468,28 @@ TEST_F(EditedAdapter, RejectsWrongShapes) {
   resize(q + "lora_B.weight", {64, 2});
   tensors.add(q + "lora_B.bias", {63}, std::vector<float>(63));
   EXPECT_STATUS(read(), Code::Incompatible, "lora_B.bias has shape [63]");
+}
+TEST_F(EditedAdapter, RejectsOtherDimensions) {
+  resize(q + "lora_A.weight", {2, 64, 1});
+  EXPECT_STATUS(read(), Code::Incompatible, "lora_A.weight has shape [2, 64, 1]");
+  resize(q + "lora_A.weight", {});
+  EXPECT_STATUS(read(), Code::Incompatible, "lora_A.weight has shape []");
+  resize(q + "lora_A.weight", {2, 64});
+  resize(q + "lora_B.weight", {128});
+  EXPECT_STATUS(read(), Code::Incompatible, "lora_B.weight has shape [128]");
+}
+// An empty copy of the base's tensor would be read row by row for years.
+TEST_F(EditedAdapter, RejectsEmptyCopiesAtOnce) {
+  tensors.tensors.push_back({"base_model.model.model.norm.weight", "F32", {uint64_t(1) << 50, 0}, {}});
+  EXPECT_STATUS(read(), Code::Unsupported,
+                "norm.weight has shape [1125899906842624, 0], the base's has [64]");
+  tensors.tensors.back().name = "base_model.model.lm_head.weight"; // tied: it has no tensor of its own
+  EXPECT_STATUS(read(), Code::CorruptFile, "lm_head.weight has no values (1125899906842624 x 0)");
+}
+TEST_F(EditedAdapter, RejectsABiasAlone) {
+  tensors.tensors.clear();
+  tensors.add(q + "lora_B.bias", {64}, std::vector<float>(64));
+  EXPECT_STATUS(read(), Code::CorruptFile, q + "lora_A.weight is missing, its other half is there");
 }
 TEST_F(EditedAdapter, RejectsNaNAndInfinity) {
   for (float bad : {NAN, INFINITY}) {
@@ -455,6 +589,20 @@ TEST_F(EditedAdapter, RejectsMissingFiles) {
   writeFile(folder.path("adapter_model.bin"), std::string("x"));
   EXPECT_STATUS(readPeft(folder.path(""), tied()), Code::Unsupported,
                 "pickle (adapter_model.bin) is not read");
+}
+TEST_F(EditedAdapter, RejectsWhatIsNoFile) {
+  ASSERT_OK(read());
+  for (const char *name : {"adapter_config.json", "adapter_model.safetensors"}) {
+    ASSERT_OK(read());
+    std::filesystem::remove(folder.path(name));
+    std::filesystem::create_directory(folder.path(name));
+    EXPECT_STATUS(readPeft(folder.path(""), tied()), Code::InvalidArgument,
+                  std::string(name) + ": is not a regular file");
+    std::filesystem::remove(folder.path(name));
+  }
+  ASSERT_OK(read());
+  writeFile(folder.path("adapter_model.safetensors"), std::string());
+  EXPECT_STATUS(readPeft(folder.path(""), tied()), Code::CorruptFile, "has 0 bytes");
 }
 
 } // namespace

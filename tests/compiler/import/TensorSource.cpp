@@ -135,6 +135,12 @@ TEST_F(TensorSources, RejectsRowsThatBlocksDoNotDivide) {
   EXPECT_STATUS(TensorSource::open(files, place(Bytes(18), Encoding::Q4_0, 1, 31), "w"), Code::Unsupported,
                 "rows of 31 values, which blocks of 32 do not divide");
 }
+// Nothing in 2^50 rows is quickly stored, and slowly read.
+TEST_F(TensorSources, RejectsEmptyTensors) {
+  for (auto [rows, cols] : {std::pair(uint64_t(1) << 50, uint64_t(0)), std::pair(uint64_t(0), uint64_t(7))})
+    EXPECT_STATUS(TensorSource::open(files, place({}, Encoding::F32, rows, cols), "w"), Code::CorruptFile,
+                  "tensor w has no values (" + std::to_string(rows) + " x " + std::to_string(cols) + ")");
+}
 TEST_F(TensorSources, RejectsWrongSize) {
   EXPECT_STATUS(TensorSource::open(files, place(Bytes(16), Encoding::F32, 2, 3), "w"), Code::CorruptFile,
                 "has 16 bytes, 2 x 3 as f32 needs 24");
