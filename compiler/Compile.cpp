@@ -3,7 +3,7 @@
 
 #include "compiler/emit/ModelWriter.h"
 #include "compiler/import/Import.h"
-#include "compiler/passes/Passes.h"
+#include "compiler/passes/Stages.h"
 #include "dialect/lora/Lora.h"
 #include "dialect/plan/Plan.h"
 #include "support/Files.h"
@@ -27,32 +27,19 @@ namespace {
 
 constexpr uint64_t MaxTextBytes = 64ull << 20; ///< of a .mlir input
 
-/// The passes after import, in order. A stage is named as its pass is, without `lora-`.
-struct Stage {
-  StringRef name;
-  std::unique_ptr<Pass> (*create)();
-  bool skippable;
-};
-const Stage Stages[] = {
-    {"merge", [] { return createMergePass(); }, false},
-    {"fuse", [] { return createFusePass(); }, true},
-    {"quantize", [] { return createQuantizePass(); }, false},
-    {"select", [] { return createSelectPass(); }, false},
-    {"plan-memory", [] { return createPlanMemoryPass(); }, false},
-    {"barriers", [] { return createBarriersPass(); }, false},
-};
 constexpr StringRef ImportStage = "import";
 
 Status checkStageNames(const CompileOptions &options) {
   std::string all(ImportStage);
-  for (const Stage &stage : Stages)
+  for (const Stage &stage : stages())
     all += ", " + stage.name.str();
   for (const std::string &name : options.dumpIrAfter)
-    if (name != ImportStage && llvm::none_of(Stages, [&](const Stage &stage) { return stage.name == name; }))
+    if (name != ImportStage &&
+        llvm::none_of(stages(), [&](const Stage &stage) { return stage.name == name; }))
       return Status(Code::InvalidArgument)
              << "--dump-ir-after: stage '" << name << "' does not exist; there are " << all;
   for (const std::string &name : options.skipPasses)
-    if (llvm::none_of(Stages, [&](const Stage &stage) { return stage.name == name && stage.skippable; }))
+    if (llvm::none_of(stages(), [&](const Stage &stage) { return stage.name == name && stage.skippable; }))
       return Status(Code::InvalidArgument)
              << "--skip-pass: '" << name << "' cannot be left out; only fuse can";
   return Status::ok();
@@ -166,7 +153,7 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
       options.dump(stage.str(), printed(*module));
   };
   dump(ImportStage);
-  for (const Stage &stage : Stages) {
+  for (const Stage &stage : stages()) {
     if (!llvm::is_contained(options.skipPasses, stage.name.str())) {
       PassManager passes(&context);
       passes.addPass(stage.create());

@@ -27,6 +27,9 @@ public:
   enum class Kind : uint8_t { Null, Bool, Integer, Real, String, Array, Object };
   using Member = std::pair<std::string, JsonValue>;
 
+  /// Defined below: made inside the class it would need Member whole, which clang then takes it not to be.
+  JsonValue();
+
   Kind kind = Kind::Null;
   bool boolean = false;
   int64_t integer = 0;
@@ -53,6 +56,8 @@ public:
   /// The value as one line of JSON for messages, cut where it gets long.
   std::string text() const;
 };
+
+inline JsonValue::JsonValue() = default;
 
 /// `source` names the text in messages (a path). NaN and Infinity, which Python writes, are no JSON.
 Result<JsonValue> parseJson(std::string_view text, const std::string &source);

@@ -47,8 +47,9 @@ std::vector<uint32_t> starts(std::string_view text) {
 
 class Interpreter {
 public:
-  Interpreter(const CharacterClasses &classes, std::vector<std::pair<std::string, Value>> variables)
-      : classes(classes) {
+  Interpreter(const CharacterClasses &classes, std::vector<std::pair<std::string, Value>> variables,
+              uint64_t maxSteps)
+      : classes(classes), maxSteps(maxSteps) {
     scopes.emplace_back();
     for (auto &[name, value] : variables)
       scopes.front().emplace(std::move(name), std::move(value));
@@ -65,6 +66,7 @@ private:
   enum class Flow { Normal, Break, Continue };
 
   const CharacterClasses &classes;
+  const uint64_t maxSteps;
   std::string *out = nullptr;
   std::vector<Scope> scopes; ///< the first is the template's own
   size_t frame = 0;          ///< scopes below it belong to what called this macro
@@ -84,8 +86,8 @@ private:
   static Status failure(uint32_t line) { return templateError(Code::InvalidArgument, line); }
 
   Status spend(uint64_t amount, uint32_t line) {
-    if (amount > kMaxSteps - steps)
-      return failure(line) << "rendering takes more than " << kMaxSteps << " steps";
+    if (amount > maxSteps - steps)
+      return failure(line) << "rendering takes more than " << maxSteps << " steps";
     steps += amount;
     return {};
   }
@@ -1707,8 +1709,8 @@ Result<CharacterClasses> CharacterClasses::create() {
 }
 
 Result<std::string> render(const Block &program, const CharacterClasses &classes,
-                           std::vector<std::pair<std::string, Value>> variables) {
-  return Interpreter(classes, std::move(variables)).run(program);
+                           std::vector<std::pair<std::string, Value>> variables, uint64_t maxSteps) {
+  return Interpreter(classes, std::move(variables), maxSteps).run(program);
 }
 
 } // namespace lorac::jinja

@@ -26,8 +26,10 @@ struct CharacterClasses {
   static Result<CharacterClasses> create();
 };
 
+/// `maxSteps`: fewer for those who cannot wait.
 Result<std::string> render(const Block &program, const CharacterClasses &classes,
-                           std::vector<std::pair<std::string, Value>> variables);
+                           std::vector<std::pair<std::string, Value>> variables,
+                           uint64_t maxSteps = kMaxSteps);
 
 } // namespace lorac::jinja
 

@@ -1,0 +1,42 @@
+//===- Fuzz.h - what all fuzz targets share ---------------------*- C++ -*-===//
+#ifndef LORAC_TESTS_FUZZ_FUZZ_H
+#define LORAC_TESTS_FUZZ_FUZZ_H
+
+#include "support/Status.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace lorac::fuzz {
+
+/// Ends the process, which is how a target tells libFuzzer of a finding.
+void require(bool holds, std::string_view claim);
+
+/// What an input may lead to: nothing, or one of the errors that tell of the input. Internal would be our own
+/// mistake; the operating system has no part in reading from memory.
+void requireTyped(const Status &status);
+
+/// The input as a file that readers which take a path can open; never on a disk.
+class InputFile {
+public:
+  explicit InputFile(std::span<const uint8_t> bytes);
+  ~InputFile();
+  InputFile(const InputFile &) = delete;
+  InputFile &operator=(const InputFile &) = delete;
+  const std::string &path() const { return name; }
+
+private:
+  int descriptor;
+  std::string name;
+};
+
+inline std::string_view textOf(const uint8_t *data, size_t size) {
+  return {reinterpret_cast<const char *>(data), size};
+}
+
+} // namespace lorac::fuzz
+
+#endif // LORAC_TESTS_FUZZ_FUZZ_H
