@@ -200,7 +200,7 @@ TEST_F(Threads, ShareAnEngine) {
     Crowd crowd(handle, 32, write("tiny.lora", tinyAdapter().bytes()));
     EXPECT_NE(crowd.results()[0], crowd.results()[1]);
     EXPECT_NE(crowd.results()[1], crowd.results()[2]);
-    crowd.run(20);
+    crowd.run(100);
   }
   lorac_engine_destroy(handle);
 }
