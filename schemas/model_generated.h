@@ -494,74 +494,120 @@ inline const char *EnumNameCommandKind(CommandKind e) {
 
 /// A closed table; the pre-tokenizer rules of each are written in runtime/text/PreTokenizer.cpp.
 /// Classic: contractions, then runs of letters, digits or others, each with one leading space; ClassicDigits: the same with each digit
-/// alone; ModernTriples and ModernDigits: contractions in any case, digits by at most three, or each alone.
+/// alone; ModernTriples and ModernDigits: contractions in any case, digits by at most three, or each alone. Marked and MarkedWords, for
+/// tokens in the alphabet Text: each space becomes a mark; MarkedWords cuts before each mark.
 enum class PreTokenizer : uint8_t {
   None = 0,
   Classic = 1,
   ClassicDigits = 2,
   ModernTriples = 3,
   ModernDigits = 4,
+  Marked = 5,
+  MarkedWords = 6,
   MIN = None,
-  MAX = ModernDigits
+  MAX = MarkedWords
 };
 
-inline const PreTokenizer (&EnumValuesPreTokenizer())[5] {
+inline const PreTokenizer (&EnumValuesPreTokenizer())[7] {
   static const PreTokenizer values[] = {
     PreTokenizer::None,
     PreTokenizer::Classic,
     PreTokenizer::ClassicDigits,
     PreTokenizer::ModernTriples,
-    PreTokenizer::ModernDigits
+    PreTokenizer::ModernDigits,
+    PreTokenizer::Marked,
+    PreTokenizer::MarkedWords
   };
   return values;
 }
 
 inline const char * const *EnumNamesPreTokenizer() {
-  static const char * const names[6] = {
+  static const char * const names[8] = {
     "None",
     "Classic",
     "ClassicDigits",
     "ModernTriples",
     "ModernDigits",
+    "Marked",
+    "MarkedWords",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNamePreTokenizer(PreTokenizer e) {
-  if (flatbuffers::IsOutRange(e, PreTokenizer::None, PreTokenizer::ModernDigits)) return "";
+  if (flatbuffers::IsOutRange(e, PreTokenizer::None, PreTokenizer::MarkedWords)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesPreTokenizer()[index];
 }
 
+/// Marks and MarksInFront, for tokens in the alphabet Text: each space becomes a mark; MarksInFront puts one more before each text.
 enum class Normalizer : uint8_t {
   None = 0,
   Nfc = 1,
+  Marks = 2,
+  MarksInFront = 3,
   MIN = None,
-  MAX = Nfc
+  MAX = MarksInFront
 };
 
-inline const Normalizer (&EnumValuesNormalizer())[2] {
+inline const Normalizer (&EnumValuesNormalizer())[4] {
   static const Normalizer values[] = {
     Normalizer::None,
-    Normalizer::Nfc
+    Normalizer::Nfc,
+    Normalizer::Marks,
+    Normalizer::MarksInFront
   };
   return values;
 }
 
 inline const char * const *EnumNamesNormalizer() {
-  static const char * const names[3] = {
+  static const char * const names[5] = {
     "None",
     "Nfc",
+    "Marks",
+    "MarksInFront",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameNormalizer(Normalizer e) {
-  if (flatbuffers::IsOutRange(e, Normalizer::None, Normalizer::Nfc)) return "";
+  if (flatbuffers::IsOutRange(e, Normalizer::None, Normalizer::MarksInFront)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesNormalizer()[index];
+}
+
+/// Bytes: token strings are written with GPT-2's characters for bytes, and a text's bytes are merged. Text: token strings are text in
+/// which U+2581, the mark, stands for a space, and a text's characters are merged.
+enum class Alphabet : uint8_t {
+  Bytes = 0,
+  Text = 1,
+  MIN = Bytes,
+  MAX = Text
+};
+
+inline const Alphabet (&EnumValuesAlphabet())[2] {
+  static const Alphabet values[] = {
+    Alphabet::Bytes,
+    Alphabet::Text
+  };
+  return values;
+}
+
+inline const char * const *EnumNamesAlphabet() {
+  static const char * const names[3] = {
+    "Bytes",
+    "Text",
+    nullptr
+  };
+  return names;
+}
+
+inline const char *EnumNameAlphabet(Alphabet e) {
+  if (flatbuffers::IsOutRange(e, Alphabet::Bytes, Alphabet::Text)) return "";
+  const size_t index = static_cast<size_t>(e);
+  return EnumNamesAlphabet()[index];
 }
 
 enum class TokenKind : uint8_t {
@@ -2271,14 +2317,21 @@ struct TokenizerT : public flatbuffers::NativeTable {
   int64_t bos_id = -1LL;
   int64_t eos_id = -1LL;
   int64_t unk_id = -1LL;
+  lorac::fbs::Alphabet alphabet = lorac::fbs::Alphabet::Bytes;
+  bool byte_fallback = false;
+  bool fuse_unknown = false;
+  bool strip_leading_space = false;
+  bool prefix_first_only = false;
   TokenizerT() = default;
   TokenizerT(const TokenizerT &o);
   TokenizerT(TokenizerT&&) FLATBUFFERS_NOEXCEPT = default;
   TokenizerT &operator=(TokenizerT o) FLATBUFFERS_NOEXCEPT;
 };
 
-/// Byte-level BPE. `tokens`: the token strings in the byte-to-unicode alphabet of GPT-2, index = id (ids without a
-/// token are empty strings). `merges`: pairs of token ids in order of rank.
+/// BPE. `tokens`: the token strings, index = id (ids without a token are empty strings). `merges`: pairs of token ids in order of rank.
+/// `add_prefix_space`: before a text that starts with none; with `prefix_first_only` (Marked rules) only at the very beginning.
+/// `byte_fallback` (Text): a character that is no token becomes its bytes' tokens of kind Byte, where all are there. `fuse_unknown`:
+/// unknown characters in a row are one unk_id. `strip_leading_space` (Text): a decoded text loses one space at its start.
 struct Tokenizer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef TokenizerT NativeTableType;
   typedef TokenizerBuilder Builder;
@@ -2296,7 +2349,12 @@ struct Tokenizer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
     VT_SUFFIX_IDS = 24,
     VT_BOS_ID = 26,
     VT_EOS_ID = 28,
-    VT_UNK_ID = 30
+    VT_UNK_ID = 30,
+    VT_ALPHABET = 32,
+    VT_BYTE_FALLBACK = 34,
+    VT_FUSE_UNKNOWN = 36,
+    VT_STRIP_LEADING_SPACE = 38,
+    VT_PREFIX_FIRST_ONLY = 40
   };
   const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>> *tokens() const {
     return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>> *>(VT_TOKENS);
@@ -2340,6 +2398,21 @@ struct Tokenizer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   int64_t unk_id() const {
     return GetField<int64_t>(VT_UNK_ID, -1LL);
   }
+  lorac::fbs::Alphabet alphabet() const {
+    return static_cast<lorac::fbs::Alphabet>(GetField<uint8_t>(VT_ALPHABET, 0));
+  }
+  bool byte_fallback() const {
+    return GetField<uint8_t>(VT_BYTE_FALLBACK, 0) != 0;
+  }
+  bool fuse_unknown() const {
+    return GetField<uint8_t>(VT_FUSE_UNKNOWN, 0) != 0;
+  }
+  bool strip_leading_space() const {
+    return GetField<uint8_t>(VT_STRIP_LEADING_SPACE, 0) != 0;
+  }
+  bool prefix_first_only() const {
+    return GetField<uint8_t>(VT_PREFIX_FIRST_ONLY, 0) != 0;
+  }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
            VerifyOffsetRequired(verifier, VT_TOKENS) &&
@@ -2364,6 +2437,11 @@ struct Tokenizer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyField<int64_t>(verifier, VT_BOS_ID, 8) &&
            VerifyField<int64_t>(verifier, VT_EOS_ID, 8) &&
            VerifyField<int64_t>(verifier, VT_UNK_ID, 8) &&
+           VerifyField<uint8_t>(verifier, VT_ALPHABET, 1) &&
+           VerifyField<uint8_t>(verifier, VT_BYTE_FALLBACK, 1) &&
+           VerifyField<uint8_t>(verifier, VT_FUSE_UNKNOWN, 1) &&
+           VerifyField<uint8_t>(verifier, VT_STRIP_LEADING_SPACE, 1) &&
+           VerifyField<uint8_t>(verifier, VT_PREFIX_FIRST_ONLY, 1) &&
            verifier.EndTable();
   }
   TokenizerT *UnPack(const flatbuffers::resolver_function_t *_resolver = nullptr) const;
@@ -2417,6 +2495,21 @@ struct TokenizerBuilder {
   void add_unk_id(int64_t unk_id) {
     fbb_.AddElement<int64_t>(Tokenizer::VT_UNK_ID, unk_id, -1LL);
   }
+  void add_alphabet(lorac::fbs::Alphabet alphabet) {
+    fbb_.AddElement<uint8_t>(Tokenizer::VT_ALPHABET, static_cast<uint8_t>(alphabet), 0);
+  }
+  void add_byte_fallback(bool byte_fallback) {
+    fbb_.AddElement<uint8_t>(Tokenizer::VT_BYTE_FALLBACK, static_cast<uint8_t>(byte_fallback), 0);
+  }
+  void add_fuse_unknown(bool fuse_unknown) {
+    fbb_.AddElement<uint8_t>(Tokenizer::VT_FUSE_UNKNOWN, static_cast<uint8_t>(fuse_unknown), 0);
+  }
+  void add_strip_leading_space(bool strip_leading_space) {
+    fbb_.AddElement<uint8_t>(Tokenizer::VT_STRIP_LEADING_SPACE, static_cast<uint8_t>(strip_leading_space), 0);
+  }
+  void add_prefix_first_only(bool prefix_first_only) {
+    fbb_.AddElement<uint8_t>(Tokenizer::VT_PREFIX_FIRST_ONLY, static_cast<uint8_t>(prefix_first_only), 0);
+  }
   explicit TokenizerBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
     start_ = fbb_.StartTable();
@@ -2446,7 +2539,12 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizer(
     flatbuffers::Offset<flatbuffers::Vector<uint32_t>> suffix_ids = 0,
     int64_t bos_id = -1LL,
     int64_t eos_id = -1LL,
-    int64_t unk_id = -1LL) {
+    int64_t unk_id = -1LL,
+    lorac::fbs::Alphabet alphabet = lorac::fbs::Alphabet::Bytes,
+    bool byte_fallback = false,
+    bool fuse_unknown = false,
+    bool strip_leading_space = false,
+    bool prefix_first_only = false) {
   TokenizerBuilder builder_(_fbb);
   builder_.add_unk_id(unk_id);
   builder_.add_eos_id(eos_id);
@@ -2457,6 +2555,11 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizer(
   builder_.add_kinds(kinds);
   builder_.add_merges(merges);
   builder_.add_tokens(tokens);
+  builder_.add_prefix_first_only(prefix_first_only);
+  builder_.add_strip_leading_space(strip_leading_space);
+  builder_.add_fuse_unknown(fuse_unknown);
+  builder_.add_byte_fallback(byte_fallback);
+  builder_.add_alphabet(alphabet);
   builder_.add_digits_alone(digits_alone);
   builder_.add_ignore_merges(ignore_merges);
   builder_.add_add_prefix_space(add_prefix_space);
@@ -2480,7 +2583,12 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizerDirect(
     const std::vector<uint32_t> *suffix_ids = nullptr,
     int64_t bos_id = -1LL,
     int64_t eos_id = -1LL,
-    int64_t unk_id = -1LL) {
+    int64_t unk_id = -1LL,
+    lorac::fbs::Alphabet alphabet = lorac::fbs::Alphabet::Bytes,
+    bool byte_fallback = false,
+    bool fuse_unknown = false,
+    bool strip_leading_space = false,
+    bool prefix_first_only = false) {
   auto tokens__ = tokens ? _fbb.CreateVector<flatbuffers::Offset<flatbuffers::String>>(*tokens) : 0;
   auto merges__ = merges ? _fbb.CreateVector<uint32_t>(*merges) : 0;
   auto kinds__ = kinds ? _fbb.CreateVector<lorac::fbs::TokenKind>(*kinds) : 0;
@@ -2502,7 +2610,12 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizerDirect(
       suffix_ids__,
       bos_id,
       eos_id,
-      unk_id);
+      unk_id,
+      alphabet,
+      byte_fallback,
+      fuse_unknown,
+      strip_leading_space,
+      prefix_first_only);
 }
 
 flatbuffers::Offset<Tokenizer> CreateTokenizer(flatbuffers::FlatBufferBuilder &_fbb, const TokenizerT *_o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
@@ -3665,7 +3778,12 @@ inline TokenizerT::TokenizerT(const TokenizerT &o)
         suffix_ids(o.suffix_ids),
         bos_id(o.bos_id),
         eos_id(o.eos_id),
-        unk_id(o.unk_id) {
+        unk_id(o.unk_id),
+        alphabet(o.alphabet),
+        byte_fallback(o.byte_fallback),
+        fuse_unknown(o.fuse_unknown),
+        strip_leading_space(o.strip_leading_space),
+        prefix_first_only(o.prefix_first_only) {
   added.reserve(o.added.size());
   for (const auto &added_ : o.added) { added.emplace_back((added_) ? new lorac::fbs::AddedTokenT(*added_) : nullptr); }
 }
@@ -3685,6 +3803,11 @@ inline TokenizerT &TokenizerT::operator=(TokenizerT o) FLATBUFFERS_NOEXCEPT {
   std::swap(bos_id, o.bos_id);
   std::swap(eos_id, o.eos_id);
   std::swap(unk_id, o.unk_id);
+  std::swap(alphabet, o.alphabet);
+  std::swap(byte_fallback, o.byte_fallback);
+  std::swap(fuse_unknown, o.fuse_unknown);
+  std::swap(strip_leading_space, o.strip_leading_space);
+  std::swap(prefix_first_only, o.prefix_first_only);
   return *this;
 }
 
@@ -3711,6 +3834,11 @@ inline void Tokenizer::UnPackTo(TokenizerT *_o, const flatbuffers::resolver_func
   { auto _e = bos_id(); _o->bos_id = _e; }
   { auto _e = eos_id(); _o->eos_id = _e; }
   { auto _e = unk_id(); _o->unk_id = _e; }
+  { auto _e = alphabet(); _o->alphabet = _e; }
+  { auto _e = byte_fallback(); _o->byte_fallback = _e; }
+  { auto _e = fuse_unknown(); _o->fuse_unknown = _e; }
+  { auto _e = strip_leading_space(); _o->strip_leading_space = _e; }
+  { auto _e = prefix_first_only(); _o->prefix_first_only = _e; }
 }
 
 inline flatbuffers::Offset<Tokenizer> Tokenizer::Pack(flatbuffers::FlatBufferBuilder &_fbb, const TokenizerT* _o, const flatbuffers::rehasher_function_t *_rehasher) {
@@ -3735,6 +3863,11 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizer(flatbuffers::FlatBufferBui
   auto _bos_id = _o->bos_id;
   auto _eos_id = _o->eos_id;
   auto _unk_id = _o->unk_id;
+  auto _alphabet = _o->alphabet;
+  auto _byte_fallback = _o->byte_fallback;
+  auto _fuse_unknown = _o->fuse_unknown;
+  auto _strip_leading_space = _o->strip_leading_space;
+  auto _prefix_first_only = _o->prefix_first_only;
   return lorac::fbs::CreateTokenizer(
       _fbb,
       _tokens,
@@ -3750,7 +3883,12 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizer(flatbuffers::FlatBufferBui
       _suffix_ids,
       _bos_id,
       _eos_id,
-      _unk_id);
+      _unk_id,
+      _alphabet,
+      _byte_fallback,
+      _fuse_unknown,
+      _strip_leading_space,
+      _prefix_first_only);
 }
 
 inline ProvenanceT *Provenance::UnPack(const flatbuffers::resolver_function_t *_resolver) const {

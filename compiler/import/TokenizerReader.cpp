@@ -8,9 +8,11 @@
 #include "compiler/import/Shown.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string_view>
+#include <tuple>
 
 namespace lorac {
 namespace {
@@ -104,6 +106,31 @@ private:
   std::set<std::pair<uint32_t, uint32_t>> merged;
 };
 
+/// U+2581, written for a space in tokens of the alphabet Text.
+constexpr std::string_view kMark = "\xe2\x96\x81";
+
+/// "<0x0A>" and its like.
+bool isByteToken(std::string_view text) {
+  return text.size() == 6 && text.starts_with("<0x") && text.ends_with('>') &&
+         text.find_first_not_of("0123456789ABCDEFabcdef", 3) == 5;
+}
+
+/// What a merge names is made of symbols, whatever else it is.
+void keepMergeable(fbs::TokenizerT &out) {
+  std::map<std::string_view, size_t> special;
+  for (size_t id = 0; id < out.tokens.size(); ++id)
+    if (out.kinds[id] != fbs::TokenKind::Normal)
+      special.emplace(out.tokens[id], id);
+  std::string whole;
+  for (size_t i = 0; i + 1 < out.merges.size(); i += 2) {
+    const size_t left = out.merges[i], right = out.merges[i + 1];
+    out.kinds[left] = out.kinds[right] = fbs::TokenKind::Normal;
+    whole = out.tokens[left] + out.tokens[right];
+    if (auto found = special.find(whole); found != special.end())
+      out.kinds[found->second] = fbs::TokenKind::Normal;
+  }
+}
+
 // ---- tokenizer.json -------------------------------------------------------------------------------
 
 // The two patterns as the tokenizer.json files of Llama 3 and Qwen 2 hold them; they are compared, never run.
@@ -121,10 +148,18 @@ public:
     LORAC_TRY(readModel());
     LORAC_TRY(readAddedTokens());
     LORAC_TRY(readMerges());
-    LORAC_TRY(readNormalizer());
-    LORAC_TRY(readPreTokenizer());
+    keepMergeable(out);
+    LORAC_ASSIGN(auto cutters, flatten(root.findSet("pre_tokenizer"), "pretokenizers", "pre_tokenizer"));
+    LORAC_ASSIGN(auto normalizers, flatten(root.findSet("normalizer"), "normalizers", "normalizer"));
+    if (!cutters.empty() && typeOf(*cutters.back()) == "ByteLevel") {
+      LORAC_TRY(readNormalForm(normalizers));
+      LORAC_TRY(readByteLevel(cutters));
+      LORAC_TRY(checkByteLevelDecoder());
+    } else {
+      LORAC_TRY(readMarked(normalizers, cutters));
+      LORAC_TRY(readMarkedDecoder());
+    }
     LORAC_TRY(readPostProcessor());
-    LORAC_TRY(checkDecoder());
     return wrongFlag.empty() ? Status::ok() : corrupt(wrongFlag + ", true or false was expected");
   }
 
@@ -156,14 +191,15 @@ private:
       return corrupt("has no model");
     if (const JsonValue *type = model->find("type"); type && (!type->isString() || type->string != "BPE"))
       return unsupported("model", typeOf(*model));
-    for (std::string_view key :
-         {"continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "fuse_unk"})
+    for (std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"})
       if (const JsonValue *value = model->find(key); value && !value->isUnset())
         return unsupported("model", std::string(key) + " = " + value->text());
     if (const JsonValue *dropout = model->findSet("dropout");
         dropout && (!dropout->isNumber() || dropout->real != 0))
       return unsupported("model", "dropout = " + dropout->text());
     out.ignore_merges = flag(*model, "ignore_merges", false);
+    out.byte_fallback = flag(*model, "byte_fallback", false);
+    out.fuse_unknown = flag(*model, "fuse_unk", false);
     const JsonValue *vocab = model->find("vocab");
     if (!vocab || !vocab->isObject() || vocab->members.empty())
       return corrupt("has no vocabulary");
@@ -217,7 +253,8 @@ private:
         if (*known != uint64_t(id->integer))
           return corrupt("added token " + shown(content->string) + " has id " + id->text() +
                          " and the vocabulary says " + std::to_string(*known));
-        if (out.kinds[*known] != fbs::TokenKind::Unknown)
+        // One that is no special token stays a word that merges may reach.
+        if (special && out.kinds[*known] != fbs::TokenKind::Unknown)
           out.kinds[*known] = kind;
       } else {
         LORAC_TRY(vocabulary.add(content->string, uint64_t(id->integer), kind));
@@ -262,9 +299,7 @@ private:
     return flat;
   }
 
-  Status readNormalizer() {
-    LORAC_ASSIGN(auto parts, flatten(root.findSet("normalizer"), "normalizers", "normalizer"));
-    out.normalizer = fbs::Normalizer::None;
+  Status readNormalForm(const std::vector<const JsonValue *> &parts) {
     for (const JsonValue *part : parts) {
       if (typeOf(*part) != "NFC")
         return unsupported("normalizer", typeOf(*part));
@@ -273,12 +308,9 @@ private:
     return Status::ok();
   }
 
-  Status readPreTokenizer() {
-    LORAC_ASSIGN(auto parts, flatten(root.findSet("pre_tokenizer"), "pretokenizers", "pre_tokenizer"));
-    if (parts.empty() || typeOf(*parts.back()) != "ByteLevel") {
-      std::string last = parts.empty() ? std::string("null") : typeOf(*parts.back());
-      return unsupported("pre_tokenizer", last + " (ByteLevel must stand last)");
-    }
+  Status readByteLevel(std::vector<const JsonValue *> parts) {
+    if (out.byte_fallback)
+      return unsupported("model", "byte_fallback = true with pre_tokenizer ByteLevel");
     const JsonValue &byteLevel = *parts.back();
     const bool splits = flag(byteLevel, "use_regex", true);
     out.add_prefix_space = flag(byteLevel, "add_prefix_space", true);
@@ -370,10 +402,105 @@ private:
     return Status::ok();
   }
 
-  Status checkDecoder() const {
+  Status checkByteLevelDecoder() const {
     LORAC_ASSIGN(auto parts, flatten(root.findSet("decoder"), "decoders", "decoder"));
     if (parts.size() != 1 || typeOf(*parts.front()) != "ByteLevel")
       return unsupported("decoder", parts.empty() ? std::string("null") : typeOf(*parts.front()));
+    return Status::ok();
+  }
+
+  static std::string stringOf(const JsonValue &value, std::string_view key) {
+    const JsonValue *found = value.find(key);
+    return found && found->isString() ? found->string : std::string();
+  }
+  /// Whether `part` is a Replace or Split whose pattern is this very text.
+  static bool hasPattern(const JsonValue &part, std::string_view text) {
+    const JsonValue *pattern = part.find("pattern");
+    return pattern && stringOf(*pattern, "String") == text;
+  }
+
+  /// A normalizer that writes each space as the mark, with or without a mark in front; or a pre-tokenizer
+  /// Metaspace, which does the same later.
+  Status readMarked(const std::vector<const JsonValue *> &normalizers,
+                    const std::vector<const JsonValue *> &cutters) {
+    out.alphabet = fbs::Alphabet::Text;
+    bool marks = false, inFront = false;
+    for (const JsonValue *part : normalizers) {
+      if (typeOf(*part) == "Prepend" && stringOf(*part, "prepend") == kMark && !inFront)
+        inFront = true;
+      else if (typeOf(*part) == "Replace" && hasPattern(*part, " ") && stringOf(*part, "content") == kMark)
+        marks = true;
+      else
+        return unsupported("normalizer", typeOf(*part) == "Prepend" || typeOf(*part) == "Replace"
+                                             ? part->text()
+                                             : typeOf(*part));
+    }
+    if (inFront && !marks)
+      return unsupported("normalizer", "Prepend without a Replace of spaces");
+    if (marks)
+      out.normalizer = inFront ? fbs::Normalizer::MarksInFront : fbs::Normalizer::Marks;
+    if (cutters.empty())
+      return marks ? Status::ok()
+                   : unsupported("pre_tokenizer", "null without a normalizer that marks spaces");
+    const JsonValue &cutter = *cutters.front();
+    if (cutters.size() > 1)
+      return unsupported("pre_tokenizer", "Sequence of " + std::to_string(cutters.size()) +
+                                              " parts without a ByteLevel at its end");
+    if (typeOf(cutter) == "Split" && hasPattern(cutter, " ") && marks)
+      return Status::ok(); // no space is left to cut at
+    if (typeOf(cutter) != "Metaspace")
+      return unsupported("pre_tokenizer", typeOf(cutter) + " (last must stand ByteLevel or Metaspace)");
+    if (marks)
+      return unsupported("pre_tokenizer", "Metaspace after a normalizer that marks spaces");
+    if (stringOf(cutter, "replacement") != kMark)
+      return unsupported("pre_tokenizer",
+                         "Metaspace with replacement " + shown(stringOf(cutter, "replacement")));
+    out.pre_tokenizer =
+        flag(cutter, "split", true) ? fbs::PreTokenizer::MarkedWords : fbs::PreTokenizer::Marked;
+    const JsonValue *scheme = cutter.findSet("prepend_scheme");
+    if (scheme && !(scheme->isString() &&
+                    (scheme->string == "always" || scheme->string == "first" || scheme->string == "never")))
+      return unsupported("pre_tokenizer", "Metaspace with prepend_scheme " + scheme->text());
+    // Files of before 2024 have a flag instead.
+    out.add_prefix_space = scheme ? scheme->string != "never" : flag(cutter, "add_prefix_space", true);
+    out.prefix_first_only = scheme && scheme->string == "first";
+    return Status::ok();
+  }
+
+  /// Replace of the mark, then where they are ByteFallback, Fuse and Strip of one leading space, in this
+  /// order.
+  Status readMarkedDecoder() {
+    LORAC_ASSIGN(auto parts, flatten(root.findSet("decoder"), "decoders", "decoder"));
+    size_t at = 0;
+    auto next = [&](std::string_view type) {
+      if (at == parts.size() || typeOf(*parts[at]) != type)
+        return false;
+      ++at;
+      return true;
+    };
+    auto number = [](const JsonValue &part, std::string_view key) {
+      const JsonValue *found = part.find(key);
+      return found && found->isInteger() ? found->integer : -1;
+    };
+    if (!next("Replace") || !hasPattern(*parts[0], kMark) || stringOf(*parts[0], "content") != " ")
+      return unsupported("decoder", parts.empty()                         ? std::string("null")
+                                    : typeOf(*parts.front()) == "Replace" ? parts.front()->text()
+                                                                          : typeOf(*parts.front()));
+    const bool bytes = next("ByteFallback");
+    const bool fused = next("Fuse");
+    if (fused && next("Strip")) {
+      const JsonValue &strip = *parts[at - 1];
+      if (stringOf(strip, "content") != " " || number(strip, "start") != 1 || number(strip, "stop") != 0)
+        return unsupported("decoder", strip.text());
+      out.strip_leading_space = true;
+    }
+    if (at != parts.size())
+      return unsupported("decoder", typeOf(*parts[at]) + " at place " + std::to_string(at + 1));
+    if (out.byte_fallback && !bytes)
+      return unsupported("model", "byte_fallback = true without a decoder ByteFallback");
+    for (size_t id = 0; bytes && id < out.tokens.size(); ++id)
+      if (out.kinds[id] == fbs::TokenKind::Normal && isByteToken(out.tokens[id]))
+        out.kinds[id] = fbs::TokenKind::Byte;
     return Status::ok();
   }
 
@@ -480,17 +607,20 @@ Result<int64_t> tokenKey(const GgufFile &gguf, const std::string &key, size_t to
   return int64_t(*id);
 }
 
-Status readGgufTokens(const GgufFile &gguf, fbs::TokenizerT &out) {
-  const GgufValue *tokens = gguf.find("tokenizer.ggml.tokens"), *merges = gguf.find("tokenizer.ggml.merges"),
+Status missingTables(const GgufFile &gguf) {
+  return Status(Code::CorruptFile) << gguf.path()
+                                   << ": needs tokenizer.ggml.tokens, merges (model gpt2) or a score for "
+                                      "each token (model llama), and a "
+                                      "token_type for each token; convert the checkpoint again";
+}
+
+Status readGgufTokens(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vocabulary) {
+  const GgufValue *tokens = gguf.find("tokenizer.ggml.tokens"),
                   *types = gguf.find("tokenizer.ggml.token_type");
-  if (!tokens || tokens->kind != GgufValue::Kind::Strings || tokens->strings.empty() || !merges ||
-      merges->kind != GgufValue::Kind::Strings || !types || types->kind != GgufValue::Kind::Integers ||
-      types->integers.size() != tokens->strings.size())
-    return Status(Code::CorruptFile)
-           << gguf.path()
-           << ": needs tokenizer.ggml.tokens, merges, and a token_type for each token; "
-              "convert the checkpoint again";
-  Vocabulary vocabulary(gguf.path(), out);
+  if (!tokens || tokens->kind != GgufValue::Kind::Strings || tokens->strings.empty() || !types ||
+      types->kind != GgufValue::Kind::Integers || types->integers.size() != tokens->strings.size())
+    return missingTables(gguf);
+  const bool ofText = out.alphabet == fbs::Alphabet::Text;
   for (size_t id = 0; id < tokens->strings.size(); ++id) {
     fbs::TokenKind kind;
     switch (types->integers[id]) {
@@ -516,17 +646,136 @@ Status readGgufTokens(const GgufFile &gguf, fbs::TokenizerT &out) {
              << ", 1 to 6 are known; convert the checkpoint again";
     }
     LORAC_TRY(vocabulary.add(tokens->strings[id], id, kind));
-    if (kind == fbs::TokenKind::Control || kind == fbs::TokenKind::UserDefined) {
+    // In files of the alphabet Text the unknown token is found in a text as well, as tokenizer.json has it.
+    if (kind == fbs::TokenKind::Control || kind == fbs::TokenKind::UserDefined ||
+        (kind == fbs::TokenKind::Unknown && ofText)) {
       LORAC_TRY(checkAddedToken(gguf.path(), tokens->strings[id]));
       auto token = std::make_unique<fbs::AddedTokenT>();
       token->id = uint32_t(id);
       token->content = tokens->strings[id];
-      token->special = kind == fbs::TokenKind::Control;
+      token->special = kind != fbs::TokenKind::UserDefined;
       out.added.push_back(std::move(token));
     }
   }
+  return Status::ok();
+}
+
+Status readGgufMerges(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vocabulary) {
+  const GgufValue *merges = gguf.find("tokenizer.ggml.merges");
+  if (!merges || merges->kind != GgufValue::Kind::Strings)
+    return missingTables(gguf);
   for (std::string_view merge : merges->strings)
     LORAC_TRY(vocabulary.addMerge(merge));
+  keepMergeable(out);
+  return Status::ok();
+}
+
+/// Merges as tokenizer.json of the same model lists them: each way to make a token of two others; first the
+/// products of the highest score, of equal ones the longest left half, then the longest right half.
+Status readGgufScores(const GgufFile &gguf, fbs::TokenizerT &out, const Vocabulary &vocabulary) {
+  const GgufValue *scores = gguf.find("tokenizer.ggml.scores");
+  if (!scores || scores->kind != GgufValue::Kind::Reals || scores->reals.size() != out.tokens.size())
+    return Status(Code::CorruptFile)
+           << gguf.path() << ": needs a tokenizer.ggml.scores for each token; convert the checkpoint again";
+  struct Merge {
+    double score;
+    size_t leftLength, rightLength; // in characters
+    uint32_t left, right;
+  };
+  std::vector<Merge> merges;
+  for (uint32_t id = 0; id < out.tokens.size(); ++id) {
+    const double score = scores->reals[id];
+    if (!std::isfinite(score))
+      return Status(Code::CorruptFile) << gguf.path() << ": the score of token " << id
+                                       << " is not finite; convert the checkpoint again";
+    const std::string &text = out.tokens[id];
+    if (out.kinds[id] != fbs::TokenKind::Normal)
+      continue;
+    if (text.size() > kMaxScoredTokenBytes)
+      return Status(Code::Unsupported)
+             << gguf.path() << ": token " << id << " has " << text.size() << " bytes, at most "
+             << kMaxScoredTokenBytes << " are supported" << kRemedy;
+    auto starts = [&](size_t at) { return (uint8_t(text[at]) & 0xc0u) != 0x80u; };
+    const size_t length =
+        size_t(std::count_if(text.begin(), text.end(), [](char c) { return (uint8_t(c) & 0xc0u) != 0x80u; }));
+    const size_t first = merges.size();
+    size_t leftLength = 1;
+    for (size_t at = 1; at < text.size(); ++at) {
+      if (!starts(at))
+        continue;
+      const uint32_t *left = vocabulary.find(std::string_view(text).substr(0, at)),
+                     *right = vocabulary.find(std::string_view(text).substr(at));
+      if (left && right && out.kinds[*left] == fbs::TokenKind::Normal &&
+          out.kinds[*right] == fbs::TokenKind::Normal)
+        merges.push_back({score, leftLength, length - leftLength, *left, *right});
+      ++leftLength;
+    }
+    std::sort(merges.begin() + ptrdiff_t(first), merges.end(), [](const Merge &a, const Merge &b) {
+      return std::pair(a.left, a.right) < std::pair(b.left, b.right);
+    });
+  }
+  std::stable_sort(merges.begin(), merges.end(), [](const Merge &a, const Merge &b) {
+    return std::tuple(a.score, a.leftLength, a.rightLength) >
+           std::tuple(b.score, b.leftLength, b.rightLength);
+  });
+  for (const Merge &merge : merges) {
+    out.merges.push_back(merge.left);
+    out.merges.push_back(merge.right);
+  }
+  return Status::ok();
+}
+
+/// tokenizer.ggml.model = "gpt2".
+Status readGgufBytes(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vocabulary, bool &addsBos) {
+  LORAC_ASSIGN(std::optional<std::string_view> pre, gguf.stringKey("tokenizer.ggml.pre"));
+  const GgufRule *rule = nullptr;
+  for (const GgufRule &candidate : kGgufRules)
+    if (pre && candidate.name == *pre)
+      rule = &candidate;
+  if (!rule)
+    return Status(Code::Unsupported) << gguf.path() << ": tokenizer.ggml.pre is "
+                                     << shown(pre.value_or("absent"))
+                                     << ", supported are gpt-2, smollm, llama-bpe and qwen2" << kRemedy;
+  out.pre_tokenizer = rule->rule;
+  out.normalizer = rule->normalizer;
+  out.ignore_merges = rule->ignoreMerges;
+  out.digits_alone = rule->rule == fbs::PreTokenizer::ClassicDigits;
+  addsBos = rule->addBos;
+  LORAC_TRY(readGgufTokens(gguf, out, vocabulary));
+  LORAC_TRY(readGgufMerges(gguf, out, vocabulary));
+  LORAC_ASSIGN(std::optional<bool> prefixSpace, gguf.boolKey("tokenizer.ggml.add_space_prefix"));
+  out.add_prefix_space = prefixSpace.value_or(false);
+  if (out.add_prefix_space && rule->rule != fbs::PreTokenizer::Classic &&
+      rule->rule != fbs::PreTokenizer::ClassicDigits)
+    return Status(Code::Unsupported) << gguf.path()
+                                     << ": tokenizer.ggml.add_space_prefix with tokenizer.ggml.pre "
+                                     << rule->name << " is not supported" << kRemedy;
+  return Status::ok();
+}
+
+/// tokenizer.ggml.model = "llama": characters that fall back to bytes.
+Status readGgufText(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vocabulary) {
+  LORAC_ASSIGN(std::optional<std::string_view> pre, gguf.stringKey("tokenizer.ggml.pre"));
+  if (pre && *pre != "default")
+    return Status(Code::Unsupported) << gguf.path() << ": tokenizer.ggml.pre is " << shown(*pre)
+                                     << " with tokenizer.ggml.model llama, supported is default" << kRemedy;
+  LORAC_ASSIGN(std::optional<bool> shortens, gguf.boolKey("tokenizer.ggml.remove_extra_whitespaces"));
+  if (shortens.value_or(false))
+    return Status(Code::Unsupported) << gguf.path()
+                                     << ": tokenizer.ggml.remove_extra_whitespaces = true is not supported"
+                                     << kRemedy;
+  if (gguf.find("tokenizer.ggml.precompiled_charsmap"))
+    return Status(Code::Unsupported)
+           << gguf.path() << ": tokenizer.ggml.precompiled_charsmap (a normalizer) is not supported"
+           << kRemedy;
+  out.alphabet = fbs::Alphabet::Text;
+  out.byte_fallback = true;
+  out.fuse_unknown = true;
+  LORAC_TRY(readGgufTokens(gguf, out, vocabulary));
+  LORAC_TRY(readGgufScores(gguf, out, vocabulary));
+  LORAC_ASSIGN(std::optional<bool> prefixSpace, gguf.boolKey("tokenizer.ggml.add_space_prefix"));
+  out.strip_leading_space = prefixSpace.value_or(true);
+  out.normalizer = out.strip_leading_space ? fbs::Normalizer::MarksInFront : fbs::Normalizer::Marks;
   return Status::ok();
 }
 
@@ -536,36 +785,28 @@ Result<TokenizerData> readGguf(const std::string &file) {
   TokenizerData data;
   fbs::TokenizerT &out = data.tokenizer;
   LORAC_ASSIGN(std::optional<std::string_view> model, gguf.stringKey("tokenizer.ggml.model"));
-  if (!model || *model != "gpt2")
+  Vocabulary vocabulary(file, out);
+  bool addsBos = false; // where add_bos_token is absent
+  if (model == "llama") {
+    LORAC_TRY(readGgufText(gguf, out, vocabulary));
+    addsBos = true;
+  } else if (model == "gpt2") {
+    LORAC_TRY(readGgufBytes(gguf, out, vocabulary, addsBos));
+  } else {
     return Status(Code::Unsupported) << file << ": tokenizer.ggml.model is "
                                      << shown(model.value_or("absent"))
-                                     << ", supported is gpt2 (byte-level BPE)" << kRemedy;
-  LORAC_ASSIGN(std::optional<std::string_view> pre, gguf.stringKey("tokenizer.ggml.pre"));
-  const GgufRule *rule = nullptr;
-  for (const GgufRule &candidate : kGgufRules)
-    if (pre && candidate.name == *pre)
-      rule = &candidate;
-  if (!rule)
-    return Status(Code::Unsupported) << file << ": tokenizer.ggml.pre is " << shown(pre.value_or("absent"))
-                                     << ", supported are gpt-2, smollm, llama-bpe and qwen2" << kRemedy;
-  out.pre_tokenizer = rule->rule;
-  out.normalizer = rule->normalizer;
-  out.ignore_merges = rule->ignoreMerges;
-  out.digits_alone = rule->rule == fbs::PreTokenizer::ClassicDigits;
-  LORAC_TRY(readGgufTokens(gguf, out));
-  LORAC_ASSIGN(std::optional<bool> prefixSpace, gguf.boolKey("tokenizer.ggml.add_space_prefix"));
-  out.add_prefix_space = prefixSpace.value_or(false);
-  if (out.add_prefix_space && rule->rule != fbs::PreTokenizer::Classic &&
-      rule->rule != fbs::PreTokenizer::ClassicDigits)
-    return Status(Code::Unsupported) << file << ": tokenizer.ggml.add_space_prefix with tokenizer.ggml.pre "
-                                     << rule->name << " is not supported" << kRemedy;
+                                     << ", supported are gpt2 (bytes) and llama (text with scores)"
+                                     << kRemedy;
+  }
   LORAC_ASSIGN(out.bos_id, tokenKey(gguf, "tokenizer.ggml.bos_token_id", out.tokens.size()));
   LORAC_ASSIGN(out.eos_id, tokenKey(gguf, "tokenizer.ggml.eos_token_id", out.tokens.size()));
-  LORAC_ASSIGN(out.unk_id, tokenKey(gguf, "tokenizer.ggml.unknown_token_id", out.tokens.size()));
+  LORAC_ASSIGN(int64_t unknown, tokenKey(gguf, "tokenizer.ggml.unknown_token_id", out.tokens.size()));
+  if (out.alphabet == fbs::Alphabet::Text) // a byte that is no token is left out, whatever the file names
+    out.unk_id = unknown;
   LORAC_ASSIGN(std::optional<bool> addBos, gguf.boolKey("tokenizer.ggml.add_bos_token"));
   LORAC_ASSIGN(std::optional<bool> addEos, gguf.boolKey("tokenizer.ggml.add_eos_token"));
   for (auto [wanted, id, ids, what] :
-       {std::tuple(addBos.value_or(rule->addBos), out.bos_id, &out.prefix_ids, "bos"),
+       {std::tuple(addBos.value_or(addsBos), out.bos_id, &out.prefix_ids, "bos"),
         std::tuple(addEos.value_or(false), out.eos_id, &out.suffix_ids, "eos")}) {
     if (!wanted)
       continue;

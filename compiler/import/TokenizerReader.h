@@ -18,6 +18,7 @@ constexpr uint64_t kMaxTokens = uint64_t(1) << 20;         // bounds what an id 
 constexpr size_t kMaxTemplateTokens = 64;                  // that a post-processor puts around a text
 constexpr size_t kMaxTokenBytes = 4096;
 constexpr size_t kMaxAddedTokenBytes = 1024;
+constexpr size_t kMaxScoredTokenBytes = 1024; // each way to cut it in two is looked up
 constexpr uint64_t kMaxChatTemplateBytes = 1ull << 20;
 
 struct TokenizerData {
@@ -30,7 +31,8 @@ struct TokenizerData {
 
 /// Reads what a lora.tokenizer names. `kind` "hf": `file` is tokenizer.json, `config` tokenizer_config.json
 /// and `chatTemplateFile` chat_template.jinja (both may be empty); "gguf": `file` is the .gguf, the others
-/// must be empty. Byte-level BPE is read, whose normalizers and pre-tokenizers stand in a closed table; what
+/// must be empty. BPE over bytes, or over characters that fall back to bytes, is read, whose normalizers,
+/// pre-tokenizers and decoders stand in a closed table; what
 /// is not in it is refused by name.
 Result<TokenizerData> readTokenizer(const std::string &kind, const std::string &file,
                                     const std::string &config, const std::string &chatTemplateFile);

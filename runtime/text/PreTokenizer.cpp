@@ -3,6 +3,7 @@
 // Unicode's White_Space and the engines that these rules come from have not.
 #include "runtime/text/PreTokenizer.h"
 
+#include "runtime/text/Normalizer.h"
 #include "runtime/text/Utf8.h"
 
 #include <string>
@@ -31,7 +32,9 @@ constexpr std::string_view kModernDigits = MODERN_WORDS("\\p{N}");
 
 } // namespace
 
-Result<PreTokenizer> PreTokenizer::create(fbs::PreTokenizer rule, bool digitsAlone, bool addPrefixSpace) {
+Result<PreTokenizer> PreTokenizer::create(fbs::PreTokenizer rule, bool digitsAlone, bool addPrefixSpace,
+                                          bool prefixFirstOnly) {
+  PreTokenizer result;
   std::string_view pattern;
   bool takesPrefixSpace = true;
   switch (rule) {
@@ -52,6 +55,12 @@ Result<PreTokenizer> PreTokenizer::create(fbs::PreTokenizer rule, bool digitsAlo
     pattern = kModernDigits;
     takesPrefixSpace = false;
     break;
+  case fbs::PreTokenizer::MarkedWords:
+    result.markedWords = true;
+    [[fallthrough]];
+  case fbs::PreTokenizer::Marked:
+    result.marked = true;
+    break;
   default:
     return Status(Code::CorruptFile) << "tokenizer: pre-tokenizer " << unsigned(rule)
                                      << " is not in the table; build the file again";
@@ -59,8 +68,15 @@ Result<PreTokenizer> PreTokenizer::create(fbs::PreTokenizer rule, bool digitsAlo
   if (addPrefixSpace && !takesPrefixSpace)
     return Status(Code::Unsupported) << "tokenizer: add_prefix_space is not supported with pre-tokenizer "
                                      << fbs::EnumNamePreTokenizer(rule);
-  PreTokenizer result;
+  if ((prefixFirstOnly && !(result.marked && addPrefixSpace)) || (digitsAlone && result.marked))
+    return Status(Code::CorruptFile) << "tokenizer: "
+                                     << (prefixFirstOnly ? "prefix_first_only" : "digits_alone")
+                                     << " has no meaning with pre-tokenizer "
+                                     << fbs::EnumNamePreTokenizer(rule)
+                                     << (prefixFirstOnly && result.marked ? " without add_prefix_space" : "")
+                                     << "; build the file again";
   result.prefixSpace = addPrefixSpace;
+  result.prefixFirstOnly = prefixFirstOnly;
   if (digitsAlone) {
     LORAC_ASSIGN(result.digits, Regex::compile("\\p{N}"));
   }
@@ -70,8 +86,29 @@ Result<PreTokenizer> PreTokenizer::create(fbs::PreTokenizer rule, bool digitsAlo
   return result;
 }
 
-Status PreTokenizer::split(std::string_view text,
+Status PreTokenizer::splitMarked(std::string_view text, bool withPrefix,
+                                 const std::function<Status(std::string_view)> &visit) const {
+  if (text.empty())
+    return {};
+  std::string marked;
+  if (withPrefix && !text.starts_with(' ') && !text.starts_with(kSpaceMark))
+    marked = kSpaceMark;
+  appendMarked(marked, text);
+  std::string_view rest = marked;
+  while (markedWords) {
+    size_t next = rest.find(kSpaceMark, 1);
+    if (next == std::string_view::npos)
+      break;
+    LORAC_TRY(visit(rest.substr(0, next)));
+    rest.remove_prefix(next);
+  }
+  return visit(rest);
+}
+
+Status PreTokenizer::split(std::string_view text, bool atBeginning,
                            const std::function<Status(std::string_view)> &visit) const {
+  if (marked)
+    return splitMarked(text, prefixSpace && (atBeginning || !prefixFirstOnly), visit);
   auto cut = [&](std::string_view piece) -> Status {
     std::string withSpace;
     if (prefixSpace && !piece.empty() && piece.front() != ' ') {

@@ -1,7 +1,8 @@
-//===- Tokenizer.cpp - byte-level BPE -------------------------------------===//
+//===- Tokenizer.cpp - BPE over bytes or characters -----------------------===//
 // Sennrich, Haddow, Birch: "Neural Machine Translation of Rare Words with Subword Units" (2016), over bytes
-// as GPT-2 has it. Token strings come in GPT-2's alphabet, which gives each byte a printable character; here
-// they are kept as bytes. Added tokens are found as Hugging Face's tokenizers finds them: leftmost, then
+// as GPT-2 has it, or over characters that fall back to bytes. Token strings of the alphabet Bytes give each
+// byte a printable character, those of the alphabet Text have U+2581 for a space; here they are kept as the
+// bytes that they decode to. Added tokens are found as Hugging Face's tokenizers finds them: leftmost, then
 // longest; first those that are matched in the text as it stands, then, in what is left, those that are
 // matched in normalized text.
 #include "runtime/text/Tokenizer.h"
@@ -41,6 +42,21 @@ std::optional<std::string> fromAlphabet(std::string_view text) {
     if (c >= alphabet().size() || alphabet()[c] < 0)
       return std::nullopt;
     bytes += char(alphabet()[c]);
+  }
+  return bytes;
+}
+
+/// The bytes that a token string of the alphabet Text decodes to.
+std::string fromMarked(std::string_view text) {
+  std::string bytes;
+  bytes.reserve(text.size());
+  while (!text.empty()) {
+    size_t mark = text.find(kSpaceMark);
+    bytes += text.substr(0, mark);
+    if (mark == std::string_view::npos)
+      break;
+    bytes += ' ';
+    text.remove_prefix(mark + kSpaceMark.size());
   }
   return bytes;
 }
@@ -156,8 +172,11 @@ struct Tokenizer::Part {
 
 struct Tokenizer::Tables {
   std::unordered_map<uint64_t, Merge, MixHash> merges;
-  /// Normal tokens by their bytes, in the pool. Used for merges while reading, and for ignore_merges.
+  /// Normal tokens by their symbols: bytes, in the pool, or text, in `texts`. Used for merges while reading,
+  /// and for ignore_merges.
   std::unordered_map<std::string_view, uint32_t> words;
+  std::vector<char> texts;                                    ///< alphabet Text only: the token strings
+  std::unordered_map<char32_t, uint32_t, MixHash> characters; ///< alphabet Text only: tokens of one character
   std::vector<AddedToken> added;
   AddedTrie exact;
   AddedTrie normalized;
@@ -245,33 +264,51 @@ std::string_view Tokenizer::bytes(uint32_t id) const {
 }
 
 Result<Tokenizer> Tokenizer::create(const fbs::Tokenizer &table) {
-  switch (table.normalizer()) {
-  case fbs::Normalizer::None:
-    break;
-  case fbs::Normalizer::Nfc:
-    return Status(Code::Unsupported)
-           << "tokenizer: normalizer NFC is not supported (it needs the tables of a Unicode "
-              "library); give token ids instead of text";
-  default:
-    return corrupt() << "normalizer " << unsigned(table.normalizer())
-                     << " is not in the table; build the file again";
-  }
   Tokenizer result;
-  result.ignoreMerges = table.ignore_merges();
-  LORAC_ASSIGN(result.preTokenizer,
-               PreTokenizer::create(table.pre_tokenizer(), table.digits_alone(), table.add_prefix_space()));
-  // Rust's \w, which decides what single_word means.
-  LORAC_ASSIGN(result.tables->wordCharacter,
-               Regex::compile("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}]"));
+  LORAC_TRY(result.readRules(table));
   LORAC_TRY(result.readTokens(table));
   LORAC_TRY(result.readMerges(table));
   LORAC_TRY(result.readAdded(table));
   LORAC_TRY(result.readIds(table));
-  if (!result.ignoreMerges)
+  if (!result.ignoreMerges) {
     result.tables->words = {};
+    result.tables->texts = {};
+  }
   // Plain text never becomes a special token.
   std::erase_if(result.tables->words, [&](const auto &word) { return result.isSpecial(word.second); });
   return result;
+}
+
+Status Tokenizer::readRules(const fbs::Tokenizer &table) {
+  if (table.alphabet() > fbs::Alphabet::MAX)
+    return corrupt() << "alphabet " << unsigned(table.alphabet())
+                     << " is not in the table; build the file again";
+  ofCharacters = table.alphabet() == fbs::Alphabet::Text;
+  byteFallback = table.byte_fallback();
+  fuseUnknown = table.fuse_unknown();
+  stripLeadingSpace = table.strip_leading_space();
+  ignoreMerges = table.ignore_merges();
+  LORAC_ASSIGN(normalizer, Normalizer::create(table.normalizer()));
+  LORAC_ASSIGN(preTokenizer, PreTokenizer::create(table.pre_tokenizer(), table.digits_alone(),
+                                                  table.add_prefix_space(), table.prefix_first_only()));
+  const bool marksSpaces =
+      table.normalizer() == fbs::Normalizer::Marks || table.normalizer() == fbs::Normalizer::MarksInFront;
+  const bool cutsMarked = table.pre_tokenizer() == fbs::PreTokenizer::Marked ||
+                          table.pre_tokenizer() == fbs::PreTokenizer::MarkedWords;
+  // Spaces must become marks for one alphabet, and must not for the other.
+  if (ofCharacters
+          ? marksSpaces == cutsMarked || !(cutsMarked || table.pre_tokenizer() == fbs::PreTokenizer::None)
+          : marksSpaces || cutsMarked)
+    return corrupt() << "normalizer " << fbs::EnumNameNormalizer(table.normalizer()) << " and pre-tokenizer "
+                     << fbs::EnumNamePreTokenizer(table.pre_tokenizer()) << " do not fit alphabet "
+                     << fbs::EnumNameAlphabet(table.alphabet()) << "; build the file again";
+  if (!ofCharacters && (byteFallback || stripLeadingSpace))
+    return corrupt() << (byteFallback ? "byte_fallback" : "strip_leading_space")
+                     << " has no meaning with alphabet Bytes; build the file again";
+  // Rust's \w, which decides what single_word means.
+  LORAC_ASSIGN(tables->wordCharacter,
+               Regex::compile("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}]"));
+  return {};
 }
 
 Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
@@ -282,15 +319,21 @@ Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
   if (kinds.size() != tokens.size())
     return corrupt() << "has " << tokens.size() << " tokens but " << kinds.size()
                      << " kinds; build the file again";
-  if (table.added()) // their texts stand for themselves, in no alphabet
-    for (const fbs::AddedToken *token : *table.added())
-      if (token->id() >= tokens.size())
-        return corrupt() << "added token '" << token->content()->string_view() << "' has id " << token->id()
-                         << ", of " << tokens.size() << " tokens; build the file again";
-  std::vector<std::string_view> addedText(tokens.size());
-  if (table.added())
-    for (const fbs::AddedToken *token : *table.added())
-      addedText[token->id()] = token->content()->string_view();
+  // What an added token decodes to: its text as it is looked for, in no alphabet.
+  std::vector<std::optional<std::string>> addedText(tokens.size());
+  for (uint32_t i = 0; table.added() && i < table.added()->size(); ++i) {
+    const fbs::AddedToken *entry = table.added()->Get(i);
+    std::string_view content = entry->content()->string_view();
+    if (entry->id() >= tokens.size())
+      return corrupt() << "added token '" << content << "' has id " << entry->id() << ", of " << tokens.size()
+                       << " tokens; build the file again";
+    if (content.empty() || content.size() > kMaxAddedBytes)
+      return corrupt() << "the text of added token " << entry->id() << " has " << content.size()
+                       << " bytes, not 1 to " << kMaxAddedBytes << "; build the file again";
+    if (firstInvalidUtf8(content) != std::string_view::npos)
+      return corrupt() << "the text of added token " << entry->id() << " is not UTF-8; build the file again";
+    addedText[entry->id()] = entry->normalized() ? normalizer.apply(content) : std::string(content);
+  }
 
   ends.reserve(tokens.size());
   special.assign(tokens.size(), 0);
@@ -308,11 +351,13 @@ Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
     case fbs::TokenKind::Normal:
     case fbs::TokenKind::Unknown:
     case fbs::TokenKind::UserDefined:
-      raw = fromAlphabet(text);
+      raw = ofCharacters ? std::optional(fromMarked(text)) : fromAlphabet(text);
       isWord[id] = raw && !raw->empty() && kind == fbs::TokenKind::Normal;
       break;
     case fbs::TokenKind::Control: // not text: its name is written as it stands
       special[id] = 1;
+      if (ofCharacters)
+        raw = fromMarked(text);
       break;
     case fbs::TokenKind::Byte: {
       std::optional<uint8_t> byte = fromHexToken(text);
@@ -320,6 +365,9 @@ Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
         return corrupt() << "token " << id << " is of kind Byte, but '" << text
                          << "' is not of the form <0x0A>; build the file again";
       raw = std::string(1, char(*byte));
+      // The reference looks for capital digits only, and decodes both.
+      if (ofCharacters && text.find_first_of("abcdef") == std::string_view::npos)
+        byteIds[*byte] = id;
       break;
     }
     default:
@@ -327,21 +375,39 @@ Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
                        << ", which is not in the table; build the file again";
     }
     std::string_view bytes = raw ? std::string_view(*raw) : text;
-    if (addedText[id].data()) // an added token's word may still be reached by merges, under the same bytes
-      bytes = isWord[id] && *raw != addedText[id] ? bytes : addedText[id];
+    std::string added;
+    // An added token's word may still be reached by merges, under the same bytes.
+    if (addedText[id] && (ofCharacters || !isWord[id] || *raw == *addedText[id]))
+      bytes = added = ofCharacters ? fromMarked(*addedText[id]) : *addedText[id];
     pool.insert(pool.end(), bytes.begin(), bytes.end());
     ends.push_back(pool.size());
   }
+  size_t textBytes = 0;
+  for (uint32_t id = 0; ofCharacters && id < tokens.size(); ++id)
+    textBytes += isWord[id] ? tokens.Get(id)->size() : 0;
+  tables->texts.reserve(textBytes); // words point into it
   // Only now, for the pool has moved while it grew.
   for (uint32_t id = 0; id < tokens.size(); ++id) {
     if (!isWord[id])
       continue;
-    auto [place, isNew] = tables->words.emplace(bytes(id), id);
+    std::string_view symbols = bytes(id);
+    if (ofCharacters) {
+      std::string_view text = tokens.Get(id)->string_view();
+      symbols = {tables->texts.data() + tables->texts.size(), text.size()};
+      tables->texts.insert(tables->texts.end(), text.begin(), text.end());
+    }
+    auto [place, isNew] = tables->words.emplace(symbols, id);
     if (!isNew)
       return corrupt() << "tokens " << place->second << " and " << id
                        << " are the same; build the file again";
-    if (bytes(id).size() == 1)
-      byteIds[uint8_t(bytes(id)[0])] = id;
+    if (ofCharacters) {
+      size_t end = 0;
+      char32_t first = nextCodePoint(symbols, end);
+      if (end == symbols.size())
+        tables->characters.emplace(first, id);
+    } else if (symbols.size() == 1) {
+      byteIds[uint8_t(symbols[0])] = id;
+    }
   }
   return {};
 }
@@ -358,10 +424,13 @@ Status Tokenizer::readMerges(const fbs::Tokenizer &table) {
     if (left >= size() || right >= size())
       return corrupt() << "merge " << rank << " names token " << (left >= size() ? left : right) << ", of "
                        << size() << " tokens; build the file again";
-    joined.assign(bytes(left));
-    joined += bytes(right);
+    auto symbols = [&](uint32_t id) {
+      return ofCharacters ? table.tokens()->Get(id)->string_view() : bytes(id);
+    };
+    joined.assign(symbols(left));
+    joined += symbols(right);
     auto product = tables->words.find(joined);
-    if (bytes(left).empty() || bytes(right).empty() || product == tables->words.end())
+    if (symbols(left).empty() || symbols(right).empty() || product == tables->words.end())
       return corrupt() << "merge " << rank << " of tokens " << left << " and " << right
                        << " gives no token; build the file again";
     if (!tables->merges.emplace(pairKey(left, right), Merge{rank, product->second}).second)
@@ -376,18 +445,15 @@ Status Tokenizer::readAdded(const fbs::Tokenizer &table) {
     return {};
   for (const fbs::AddedToken *entry : *table.added()) {
     std::string_view content = entry->content()->string_view();
-    if (content.empty() || content.size() > kMaxAddedBytes)
-      return corrupt() << "the text of added token " << entry->id() << " has " << content.size()
-                       << " bytes, not 1 to " << kMaxAddedBytes << "; build the file again";
-    if (firstInvalidUtf8(content) != std::string_view::npos)
-      return corrupt() << "the text of added token " << entry->id() << " is not UTF-8; build the file again";
     if (entry->special())
       special[entry->id()] = 1;
     AddedToken token{std::string(content), entry->id(),     entry->single_word(),
                      entry->lstrip(),      entry->rstrip(), bool(special[entry->id()])};
-    // With no normalizer, normalized text is the text; the order of the two searches remains.
+    // The two searches go one after the other, even where normalized text is the text.
+    if (entry->normalized())
+      token.content = normalizer.apply(content);
     AddedTrie &trie = entry->normalized() ? tables->normalized : tables->exact;
-    if (!trie.insert(content, tables->added.size()))
+    if (!trie.insert(token.content, tables->added.size()))
       return corrupt() << "added token '" << content << "' is there twice; build the file again";
     tables->added.push_back(std::move(token));
   }
@@ -442,15 +508,43 @@ void Tokenizer::appendWord(std::string_view word, std::vector<uint32_t> &ids) co
   constexpr uint32_t kNone = UINT32_MAX;
   std::vector<Symbol> symbols;
   symbols.reserve(word.size());
-  for (char c : word) {
-    int64_t id = byteIds[uint8_t(c)];
-    if (id < 0)
-      id = unknown;
-    if (id < 0)
-      continue;
+  auto push = [&](int64_t id) {
     uint32_t place = uint32_t(symbols.size());
     symbols.push_back({uint32_t(id), place - 1, place + 1, true}); // place 0's previous is kNone
+  };
+  // An unknown symbol waits for the next one that is known or, where they are not fused, for the next unknown
+  // one; bytes go past it, as they do in the reference.
+  bool unknownWaits = false;
+  for (size_t position = 0; position < word.size();) {
+    size_t begin = position;
+    int64_t id = -1;
+    if (ofCharacters) {
+      auto found = tables->characters.find(nextCodePoint(word, position));
+      id = found == tables->characters.end() ? -1 : int64_t(found->second);
+    } else {
+      id = byteIds[uint8_t(word[position++])];
+    }
+    if (id >= 0) {
+      if (unknownWaits)
+        push(unknown);
+      unknownWaits = false;
+      push(id);
+      continue;
+    }
+    std::string_view symbol = word.substr(begin, position - begin);
+    if (byteFallback && std::ranges::all_of(symbol, [&](char c) { return byteIds[uint8_t(c)] >= 0; })) {
+      for (char c : symbol)
+        push(byteIds[uint8_t(c)]);
+      continue;
+    }
+    if (unknown < 0)
+      continue;
+    if (unknownWaits && !fuseUnknown)
+      push(unknown);
+    unknownWaits = true;
   }
+  if (unknownWaits)
+    push(unknown);
   if (symbols.empty())
     return;
   symbols.back().next = kNone;
@@ -509,21 +603,29 @@ Result<std::vector<uint32_t>> Tokenizer::encode(std::string_view utf8, bool pars
   std::vector<Part> exact;
   LORAC_TRY(tables->split(tables->exact, utf8, parseSpecial, exact));
   std::vector<Part> parts;
+  bool atBeginning = true;
   for (const Part &part : exact) {
-    if (part.id >= 0)
-      parts.push_back(part);
-    else
-      LORAC_TRY(tables->split(tables->normalized, part.text, parseSpecial, parts));
-  }
-  for (const Part &part : parts) {
     if (part.id >= 0) {
       ids.push_back(uint32_t(part.id));
+      atBeginning = false;
       continue;
     }
-    LORAC_TRY(preTokenizer.split(part.text, [&](std::string_view word) {
-      appendWord(word, ids);
-      return Status();
-    }));
+    std::string normalized;
+    std::string_view text = part.text;
+    if (!normalizer.isIdentity())
+      text = normalized = normalizer.apply(part.text);
+    parts.clear();
+    LORAC_TRY(tables->split(tables->normalized, text, parseSpecial, parts));
+    for (const Part &piece : parts) {
+      if (piece.id >= 0)
+        ids.push_back(uint32_t(piece.id));
+      else
+        LORAC_TRY(preTokenizer.split(piece.text, atBeginning, [&](std::string_view word) {
+          appendWord(word, ids);
+          return Status();
+        }));
+      atBeginning = false;
+    }
   }
   if (addPrefixSuffix)
     ids.insert(ids.end(), suffix.begin(), suffix.end());
@@ -532,24 +634,39 @@ Result<std::vector<uint32_t>> Tokenizer::encode(std::string_view utf8, bool pars
 
 std::string Tokenizer::decode(std::span<const uint32_t> ids, bool skipSpecial) const {
   std::string text;
-  Utf8Repair repair;
+  Detokenizer detokenizer(*this, skipSpecial);
   for (uint32_t id : ids)
-    if (!skipSpecial || !isSpecial(id))
-      repair.feed(bytes(id), text);
-  repair.finish(text);
+    detokenizer.append(id, text);
+  detokenizer.finish(text);
   return text;
+}
+
+void Detokenizer::append(uint32_t id, std::string &out) {
+  if (skipSpecial && tokenizer->isSpecial(id))
+    return;
+  size_t begin = out.size();
+  repair.feed(tokenizer->bytes(id), out);
+  if (hasBegun || out.size() == begin)
+    return;
+  hasBegun = true;
+  if (tokenizer->stripLeadingSpace && out[begin] == ' ')
+    out.erase(begin, 1);
+}
+
+void Detokenizer::finish(std::string &out) {
+  repair.finish(out);
+  hasBegun = false;
 }
 
 std::string Detokenizer::push(uint32_t id) {
   std::string text;
-  if (!skipSpecial || !tokenizer->isSpecial(id))
-    repair.feed(tokenizer->bytes(id), text);
+  append(id, text);
   return text;
 }
 
 std::string Detokenizer::flush() {
   std::string text;
-  repair.finish(text);
+  finish(text);
   return text;
 }
 

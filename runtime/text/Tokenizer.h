@@ -1,7 +1,8 @@
-//===- Tokenizer.h - byte-level BPE ------------------------------*- C++ -*-===//
+//===- Tokenizer.h - BPE over bytes or characters ---------------*- C++ -*-===//
 #ifndef LORAC_RUNTIME_TEXT_TOKENIZER_H
 #define LORAC_RUNTIME_TEXT_TOKENIZER_H
 
+#include "runtime/text/Normalizer.h"
 #include "runtime/text/PreTokenizer.h"
 #include "runtime/text/Utf8.h"
 #include "schemas/model_generated.h"
@@ -22,8 +23,8 @@ namespace lorac {
 class Tokenizer {
 public:
   /// Nothing in `table` is trusted but FlatBuffers' own structure. CorruptFile for what breaks the table's
-  /// contract (ids out of range, a merge whose product is no token, two tokens or two merges alike),
-  /// Unsupported for what is well formed but not here (NFC, which needs tables of a Unicode library).
+  /// contract (ids out of range, a merge whose product is no token, two tokens or two merges alike, rules
+  /// that do not fit its alphabet), Unsupported for what is well formed but not here.
   static Result<Tokenizer> create(const fbs::Tokenizer &table);
 
   Tokenizer(Tokenizer &&) noexcept;
@@ -32,8 +33,9 @@ public:
 
   /// Ids of `utf8`. With `parseSpecial`, texts of special tokens become those tokens; without, they are text
   /// like any other (added tokens that are not special become tokens in both cases). With `addPrefixSuffix`,
-  /// the table's prefix and suffix ids stand around. A byte that no token stands for becomes unk_id, or
-  /// nothing where there is none. InvalidArgument for what is not well-formed UTF-8. Takes O(n log n).
+  /// the table's prefix and suffix ids stand around. A byte or character that no token stands for becomes
+  /// unk_id, or nothing where there is none. InvalidArgument for what is not well-formed UTF-8. Takes
+  /// O(n log n).
   Result<std::vector<uint32_t>> encode(std::string_view utf8, bool parseSpecial = true,
                                        bool addPrefixSuffix = true) const;
 
@@ -54,7 +56,10 @@ private:
   struct Tables; ///< merges, whole words and added tokens
   struct Part;   ///< text, or one added token in it
 
+  friend class Detokenizer;
+
   Tokenizer();
+  Status readRules(const fbs::Tokenizer &table);
   Status readTokens(const fbs::Tokenizer &table);
   Status readMerges(const fbs::Tokenizer &table);
   Status readAdded(const fbs::Tokenizer &table);
@@ -70,7 +75,12 @@ private:
   int64_t bos = -1;
   int64_t eos = -1;
   int64_t unknown = -1;
+  bool ofCharacters = false; ///< symbols are characters (alphabet Text), not bytes
+  bool byteFallback = false;
+  bool fuseUnknown = false;
+  bool stripLeadingSpace = false;
   bool ignoreMerges = false;
+  Normalizer normalizer;
   PreTokenizer preTokenizer;
   std::unique_ptr<Tables> tables;
 };
@@ -87,8 +97,13 @@ public:
   std::string flush();
 
 private:
+  friend class Tokenizer;
+  void append(uint32_t id, std::string &out);
+  void finish(std::string &out);
+
   const Tokenizer *tokenizer;
   bool skipSpecial;
+  bool hasBegun = false; ///< some text has come, so that no leading space is to go any more
   Utf8Repair repair;
 };
 

@@ -158,6 +158,13 @@ struct GgufBuilder {
       append(out, value);
     set({name, 9, out});
   }
+  void reals(const std::string &name, const std::vector<float> &values) {
+    Bytes out = raw(uint32_t(6));
+    append(out, uint64_t(values.size()));
+    for (float value : values)
+      append(out, value);
+    set({name, 9, out});
+  }
   void set(Key key) {
     remove(key.name);
     keys.push_back(std::move(key));

@@ -5,6 +5,7 @@
 #include "tests/support/StatusTest.h"
 #include "tests/support/TempFolder.h"
 
+#include <cmath>
 #include <functional>
 
 using namespace lorac;
@@ -161,6 +162,128 @@ TEST_F(HuggingFaceTokenizer, ReadsConfiguration) {
   EXPECT_STATUS(read(), Code::Unsupported, "neither a text nor a list with one named default");
   config = R"({"eos_token": "<nowhere>"})";
   EXPECT_STATUS(read(), Code::CorruptFile, "eos_token <nowhere> is no token");
+}
+
+TEST_F(HuggingFaceTokenizer, WhatAMergeNamesStaysAWord) {
+  edit(R"({"id": 6, "content": "<s>", "special": true})", R"({"id": 2, "content": "ab", "special": true})");
+  Result<TokenizerData> data = read();
+  ASSERT_OK(data);
+  EXPECT_EQ(data->tokenizer.kinds[2], fbs::TokenKind::Normal);
+  EXPECT_TRUE(data->tokenizer.added[0]->special);
+}
+
+// ---- tokens over characters ------------------------------------------------------------------------------
+
+const std::string kReplace = R"({"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"})";
+const std::string kPrepend = R"({"type": "Prepend", "prepend": "\u2581"})";
+const std::string kTextDecoder =
+    R"({"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, )"
+    R"({"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})";
+const std::string kTextJson =
+    R"({"added_tokens": [{"id": 0, "content": "<unk>", "special": true, "normalized": false}], )"
+    R"("normalizer": {"type": "Sequence", "normalizers": [)" +
+    kPrepend + ", " + kReplace + R"(]}, "pre_tokenizer": null, "decoder": )" + kTextDecoder +
+    R"(, "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true, )"
+    R"("vocab": {"<unk>": 0, "<0x0A>": 1, "\u2581": 2, "a": 3, "\u2581a": 4}, "merges": ["\u2581 a"]}})";
+
+struct TextTokenizer : HuggingFaceTokenizer {
+  TextTokenizer() { json = kTextJson; }
+  void rules(const std::string &normalizer, const std::string &preTokenizer) {
+    json = kTextJson;
+    edit(R"({"type": "Sequence", "normalizers": [)" + kPrepend + ", " + kReplace + "]}", normalizer);
+    edit(R"("pre_tokenizer": null)", "\"pre_tokenizer\": " + preTokenizer);
+  }
+};
+
+TEST_F(TextTokenizer, ReadsAll) {
+  Result<TokenizerData> data = read();
+  ASSERT_OK(data);
+  const fbs::TokenizerT &t = data->tokenizer;
+  EXPECT_EQ(t.alphabet, fbs::Alphabet::Text);
+  EXPECT_EQ(t.normalizer, fbs::Normalizer::MarksInFront);
+  EXPECT_EQ(t.pre_tokenizer, fbs::PreTokenizer::None);
+  EXPECT_TRUE(t.byte_fallback && t.fuse_unknown && t.strip_leading_space);
+  EXPECT_EQ(t.kinds[0], fbs::TokenKind::Unknown);
+  EXPECT_EQ(t.kinds[1], fbs::TokenKind::Byte);
+  EXPECT_EQ(t.kinds[4], fbs::TokenKind::Normal);
+  EXPECT_EQ(t.merges, (std::vector<uint32_t>{2, 3}));
+  EXPECT_EQ(t.unk_id, 0);
+}
+
+TEST_F(TextTokenizer, KnowsWhereTheMarkComesFrom) {
+  auto metaspace = [](const std::string &rest) {
+    return R"({"type": "Metaspace", "replacement": "\u2581")" + rest + "}";
+  };
+  struct Case {
+    std::string normalizer, preTokenizer;
+    fbs::Normalizer first;
+    fbs::PreTokenizer second;
+    bool prefix, firstOnly;
+  };
+  using N = fbs::Normalizer;
+  using P = fbs::PreTokenizer;
+  for (const Case &c : {
+           Case{kReplace, "null", N::Marks, P::None, false, false},
+           Case{kReplace,
+                R"({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"})",
+                N::Marks, P::None, false, false},
+           Case{"null", metaspace(""), N::None, P::MarkedWords, true, false},
+           Case{"null", metaspace(R"(, "add_prefix_space": false)"), N::None, P::MarkedWords, false, false},
+           Case{"null", metaspace(R"(, "prepend_scheme": "always", "split": false)"), N::None, P::Marked,
+                true, false},
+           Case{"null", metaspace(R"(, "prepend_scheme": "first", "split": false)"), N::None, P::Marked, true,
+                true},
+           Case{"null", metaspace(R"(, "prepend_scheme": "never", "split": true)"), N::None, P::MarkedWords,
+                false, false},
+       }) {
+    SCOPED_TRACE(c.preTokenizer);
+    rules(c.normalizer, c.preTokenizer);
+    Result<TokenizerData> data = read();
+    ASSERT_OK(data);
+    EXPECT_EQ(data->tokenizer.normalizer, c.first);
+    EXPECT_EQ(data->tokenizer.pre_tokenizer, c.second);
+    EXPECT_EQ(data->tokenizer.add_prefix_space, c.prefix);
+    EXPECT_EQ(data->tokenizer.prefix_first_only, c.firstOnly);
+  }
+}
+
+TEST_F(TextTokenizer, RefusesOtherRulesByName) {
+  for (auto [normalizer, preTokenizer, part] :
+       {std::tuple(std::string("null"), "null", "pre_tokenizer null without a normalizer"),
+        std::tuple(kPrepend, "null", "normalizer Prepend without a Replace"),
+        std::tuple(kReplace, R"({"type": "Metaspace", "replacement": "\u2581"})",
+                   "Metaspace after a normalizer that marks spaces"),
+        std::tuple(std::string("null"), R"({"type": "Metaspace", "replacement": "_"})",
+                   "Metaspace with replacement _"),
+        std::tuple(std::string("null"),
+                   R"({"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "last"})",
+                   "prepend_scheme \"last\""),
+        std::tuple(kReplace, R"({"type": "Split", "pattern": {"String": "x"}})", "pre_tokenizer Split"),
+        std::tuple(kReplace,
+                   R"({"type": "Sequence", "pretokenizers": [{"type": "Digits"}, {"type": "Digits"}]})",
+                   "Sequence of 2 parts without a ByteLevel"),
+        std::tuple(std::string(R"({"type": "NFKC"})"), "null", "normalizer NFKC is not supported"),
+        std::tuple(std::string(R"({"type": "Prepend", "prepend": "x"})"), "null", "normalizer {")}) {
+    rules(normalizer, preTokenizer);
+    EXPECT_STATUS(read(), Code::Unsupported, part);
+  }
+}
+
+TEST_F(TextTokenizer, RejectsOneEditOfTheDecoder) {
+  for (auto [from, to, part] :
+       {std::tuple(R"("String": "\u2581"}, "content": " ")", R"("String": "\u2581"}, "content": "")",
+                   "decoder {\"type\": \"Replace\""),
+        std::tuple(R"({"type": "ByteFallback"}, )", "",
+                   "byte_fallback = true without a decoder ByteFallback"),
+        std::tuple(R"({"type": "Fuse"}, )", "", "decoder Strip at place 3"),
+        std::tuple(R"("start": 1)", R"("start": 2)", "decoder {\"type\": \"Strip\""),
+        std::tuple(R"("stop": 0)", R"("stop": 1)", "decoder {\"type\": \"Strip\""),
+        std::tuple(R"({"type": "Fuse"})", R"({"type": "CTC"})", "decoder CTC at place 3")}) {
+    json = kTextJson;
+    ASSERT_OK(read());
+    edit(from, to);
+    EXPECT_STATUS(read(), Code::Unsupported, part);
+  }
 }
 
 TEST_F(HuggingFaceTokenizer, RejectsOneEdit) {
@@ -408,8 +531,8 @@ TEST_F(GgufTokenizer, KnowsRulesByName) {
   }
 }
 TEST_F(GgufTokenizer, RejectsOtherModels) {
-  builder.text("tokenizer.ggml.model", "llama");
-  EXPECT_STATUS(read(), Code::Unsupported, "tokenizer.ggml.model is llama, supported is gpt2");
+  builder.text("tokenizer.ggml.model", "bert");
+  EXPECT_STATUS(read(), Code::Unsupported, "tokenizer.ggml.model is bert, supported are gpt2");
 }
 TEST_F(GgufTokenizer, RejectsOtherRules) {
   builder.text("tokenizer.ggml.pre", "default");
@@ -506,6 +629,81 @@ TEST_F(GgufTokenizer, RejectsOneEdit) {
 TEST_F(GgufTokenizer, RejectsDoubleTokens) {
   builder.texts("tokenizer.ggml.tokens", {"<s>", "a", "b", "ab", "a"});
   EXPECT_STATUS(read(), Code::CorruptFile, "token a (id 4) stands twice");
+}
+
+struct ScoredTokenizer : testing::Test {
+  TempFolder folder;
+  GgufBuilder builder;
+
+  void SetUp() override {
+    builder.text("tokenizer.ggml.model", "llama");
+    builder.texts("tokenizer.ggml.tokens",
+                  {"<unk>", "<s>", "</s>", "<0x0A>", "a", "b", "aa", "ab", "aab", "\u2581"});
+    builder.integers("tokenizer.ggml.token_type", {2, 3, 3, 6, 1, 1, 1, 1, 1, 1});
+    builder.reals("tokenizer.ggml.scores", {0, 0, 0, 0, -5, -6, -1, -0.5f, -3, -7});
+    builder.u32("tokenizer.ggml.bos_token_id", 1);
+    builder.u32("tokenizer.ggml.eos_token_id", 2);
+    builder.u32("tokenizer.ggml.unknown_token_id", 0);
+  }
+  Result<TokenizerData> read() {
+    writeFile(folder.path("m.gguf"), builder.bytes());
+    return readTokenizer("gguf", folder.path("m.gguf"), "", "");
+  }
+};
+
+TEST_F(ScoredTokenizer, ListsMergesByScoreThenByTheLongestLeftHalf) {
+  Result<TokenizerData> data = read();
+  ASSERT_OK(data);
+  const fbs::TokenizerT &t = data->tokenizer;
+  // ab, aa, then aab of aa + b and of a + ab.
+  EXPECT_EQ(t.merges, (std::vector<uint32_t>{4, 5, 4, 4, 6, 5, 4, 7}));
+  EXPECT_EQ(t.alphabet, fbs::Alphabet::Text);
+  EXPECT_EQ(t.normalizer, fbs::Normalizer::MarksInFront);
+  EXPECT_TRUE(t.byte_fallback && t.fuse_unknown && t.strip_leading_space);
+  EXPECT_EQ(t.kinds[3], fbs::TokenKind::Byte);
+  EXPECT_EQ(t.unk_id, 0);
+  EXPECT_EQ(t.prefix_ids, std::vector<uint32_t>{1}); // where add_bos_token is absent
+  EXPECT_EQ(t.added.size(), 3u);                     // the unknown token is found in a text as well
+}
+TEST_F(ScoredTokenizer, SpacePrefixIsOptional) {
+  builder.boolean("tokenizer.ggml.add_space_prefix", false);
+  builder.boolean("tokenizer.ggml.add_bos_token", false);
+  Result<TokenizerData> data = read();
+  ASSERT_OK(data);
+  EXPECT_EQ(data->tokenizer.normalizer, fbs::Normalizer::Marks);
+  EXPECT_FALSE(data->tokenizer.strip_leading_space);
+  EXPECT_TRUE(data->tokenizer.prefix_ids.empty());
+}
+TEST_F(ScoredTokenizer, LimitOfScoredTokens) {
+  for (size_t more : {size_t(0), size_t(1)}) {
+    builder.texts("tokenizer.ggml.tokens", {"<unk>", "<s>", "</s>", "<0x0A>", "a", "b", "aa", "ab",
+                                            std::string(kMaxScoredTokenBytes + more, 'x'), "\u2581"});
+    if (more == 0)
+      EXPECT_OK(read());
+    else
+      EXPECT_STATUS(read(), Code::Unsupported, "token 8 has 1025 bytes, at most 1024");
+  }
+}
+TEST_F(ScoredTokenizer, RejectsOneEdit) {
+  ASSERT_OK(read());
+  builder.reals("tokenizer.ggml.scores", {0, 0, 0, 0, -5, -6, -1, -0.5f, -3});
+  EXPECT_STATUS(read(), Code::CorruptFile, "a score for each token");
+  builder.reals("tokenizer.ggml.scores", {0, 0, 0, 0, -5, -6, std::nanf(""), -0.5f, -3, -7});
+  EXPECT_STATUS(read(), Code::CorruptFile, "the score of token 6 is not finite");
+  builder.remove("tokenizer.ggml.scores");
+  EXPECT_STATUS(read(), Code::CorruptFile, "a score for each token");
+}
+TEST_F(ScoredTokenizer, RefusesWhatItDoesNotKnowByName) {
+  builder.text("tokenizer.ggml.pre", "default");
+  ASSERT_OK(read());
+  builder.text("tokenizer.ggml.pre", "tekken");
+  EXPECT_STATUS(read(), Code::Unsupported, "tokenizer.ggml.pre is tekken with tokenizer.ggml.model llama");
+  builder.remove("tokenizer.ggml.pre");
+  builder.boolean("tokenizer.ggml.remove_extra_whitespaces", true);
+  EXPECT_STATUS(read(), Code::Unsupported, "remove_extra_whitespaces = true");
+  builder.remove("tokenizer.ggml.remove_extra_whitespaces");
+  builder.integers("tokenizer.ggml.precompiled_charsmap", {1});
+  EXPECT_STATUS(read(), Code::Unsupported, "precompiled_charsmap");
 }
 
 } // namespace

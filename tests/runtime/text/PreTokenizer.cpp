@@ -13,7 +13,7 @@ using test::goldenJson;
 
 std::vector<std::string> words(const PreTokenizer &rule, std::string_view text) {
   std::vector<std::string> result;
-  EXPECT_OK(rule.split(text, [&](std::string_view word) {
+  EXPECT_OK(rule.split(text, true, [&](std::string_view word) {
     result.emplace_back(word);
     return Status();
   }));
@@ -97,13 +97,30 @@ TEST(PreTokenizer, VisitorsErrorEndsTheWalk) {
   auto rule = PreTokenizer::create(fbs::PreTokenizer::ClassicDigits, false, false);
   ASSERT_OK(rule);
   int visits = 0;
-  EXPECT_STATUS(rule->split("a b 1 c",
+  EXPECT_STATUS(rule->split("a b 1 c", true,
                             [&](std::string_view) {
                               ++visits;
                               return visits == 3 ? Status(Code::Exhausted, "enough") : Status();
                             }),
                 Code::Exhausted, "enough");
   EXPECT_EQ(visits, 3);
+}
+
+TEST(PreTokenizer, MarkedWordsBeginWithAMark) {
+  auto rule = PreTokenizer::create(fbs::PreTokenizer::MarkedWords, false, true);
+  ASSERT_OK(rule);
+  EXPECT_EQ(words(*rule, "a  b"), (std::vector<std::string>{"\u2581a", "\u2581", "\u2581b"}));
+  EXPECT_EQ(words(*rule, " a "), (std::vector<std::string>{"\u2581a", "\u2581"}));
+  EXPECT_TRUE(words(*rule, "").empty());
+}
+
+TEST(PreTokenizer, RejectsFlagsWithoutAMeaning) {
+  EXPECT_STATUS(PreTokenizer::create(fbs::PreTokenizer::Classic, false, true, true), Code::CorruptFile,
+                "prefix_first_only has no meaning with pre-tokenizer Classic");
+  EXPECT_STATUS(PreTokenizer::create(fbs::PreTokenizer::Marked, false, false, true), Code::CorruptFile,
+                "prefix_first_only has no meaning with pre-tokenizer Marked without add_prefix_space");
+  EXPECT_STATUS(PreTokenizer::create(fbs::PreTokenizer::Marked, true, false), Code::CorruptFile,
+                "digits_alone has no meaning with pre-tokenizer Marked");
 }
 
 TEST(PreTokenizer, RejectsRuleOutsideTheTable) {

@@ -1,4 +1,4 @@
-//===- Tokenizer.cpp - byte-level BPE -------------------------------------===//
+//===- Tokenizer.cpp - BPE over bytes or characters -----------------------===//
 #include "runtime/text/Tokenizer.h"
 
 #include "tests/runtime/text/TextGoldens.h"
@@ -305,6 +305,172 @@ TEST(Tokenizer, ByteTokensDecodeToTheirByte) {
   EXPECT_EQ(detokenizer.push(0), "a");
 }
 
+// U+0065 U+0301 and U+00E9 are one text, U+212B another way to write U+00C5.
+TEST(Tokenizer, NormalFormCGoesBeforeTheSearchForNormalizedTokens) {
+  fbs::TokenizerT table = tinyTable();
+  table.normalizer = fbs::Normalizer::Nfc;
+  table.tokens.insert(table.tokens.end(), {"\xc3\x83", "\xc2\xa9", "\xc3\x83\xc2\xa9", "A\xcc\x8a"});
+  table.kinds.resize(table.tokens.size(), fbs::TokenKind::Normal);
+  table.merges.insert(table.merges.end(), {9, 10});
+  fbs::AddedTokenT ring = addedToken(12, "A\xcc\x8a"); // U+0041 U+030A
+  ring.normalized = true;
+  table.kinds[12] = fbs::TokenKind::UserDefined;
+  add(table, ring);
+  auto tokenizer = makeTokenizer(table);
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(encode(*tokenizer, "ae\xcc\x81"), (Ids{0, 11}));
+  EXPECT_EQ(encode(*tokenizer, "\xc3\xa9"), (Ids{11}));
+  EXPECT_EQ(encode(*tokenizer, "a\xe2\x84\xab"), (Ids{0, 12}));
+  EXPECT_EQ(tokenizer->decode(Ids{12}, false), "\xc3\x85"); // as it is looked for
+}
+
+// ---- the alphabet Text ------------------------------------------------------------------------------------
+
+#define MARK "\xe2\x96\x81"
+
+/// a b, the mark, their merges, U+00E9, the bytes of U+20AC, and an unknown token.
+fbs::TokenizerT textTable() {
+  fbs::TokenizerT table;
+  table.alphabet = fbs::Alphabet::Text;
+  table.normalizer = fbs::Normalizer::MarksInFront;
+  table.byte_fallback = true;
+  table.strip_leading_space = true;
+  table.tokens = {"<unk>", "a",        "b",      MARK,     MARK "a", MARK "ab",
+                  "ab",    "\xc3\xa9", "<0xE2>", "<0x82>", "<0xAC>"};
+  table.kinds.assign(8, fbs::TokenKind::Normal);
+  table.kinds.resize(11, fbs::TokenKind::Byte);
+  table.kinds[0] = fbs::TokenKind::Control;
+  table.merges = {3, 1, 4, 2, 1, 2};
+  add(table, addedToken(0, "<unk>", true));
+  table.unk_id = 0;
+  return table;
+}
+
+TEST(TextTokenizer, MarksStandForSpaces) {
+  auto tokenizer = makeTokenizer(textTable());
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(encode(*tokenizer, "ab"), (Ids{5}));
+  EXPECT_EQ(encode(*tokenizer, " ab a"), (Ids{3, 5, 4})); // one mark more than spaces
+  EXPECT_EQ(encode(*tokenizer, MARK "ab"), (Ids{3, 5}));  // which a text may hold itself
+  EXPECT_EQ(encode(*tokenizer, ""), (Ids{}));
+  EXPECT_EQ(encode(*tokenizer, "a<unk>ab"), (Ids{4, 0, 5})); // each text between tokens has its own
+  fbs::TokenizerT table = textTable();
+  table.normalizer = fbs::Normalizer::Marks;
+  tokenizer = makeTokenizer(table);
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(encode(*tokenizer, "ab ab"), (Ids{6, 5}));
+}
+
+TEST(TextTokenizer, PreTokenizersPutTheMarkWhereTheyShould) {
+  struct Case {
+    fbs::PreTokenizer rule;
+    bool prefix, firstOnly;
+    std::string text;
+    Ids ids;
+  };
+  for (const Case &c : {Case{fbs::PreTokenizer::Marked, true, false, "ab<unk>ab", {5, 0, 5}},
+                        Case{fbs::PreTokenizer::Marked, true, true, "ab<unk>ab", {5, 0, 6}},
+                        Case{fbs::PreTokenizer::Marked, true, true, "<unk>ab", {0, 6}},
+                        Case{fbs::PreTokenizer::Marked, false, false, "ab ab", {6, 5}},
+                        Case{fbs::PreTokenizer::Marked, true, false, " ab", {5}}, // no second one
+                        Case{fbs::PreTokenizer::MarkedWords, true, false, "ab  a", {5, 3, 4}}}) {
+    fbs::TokenizerT table = textTable();
+    table.normalizer = fbs::Normalizer::None;
+    table.pre_tokenizer = c.rule;
+    table.add_prefix_space = c.prefix;
+    table.prefix_first_only = c.firstOnly;
+    auto tokenizer = makeTokenizer(table);
+    ASSERT_OK(tokenizer);
+    EXPECT_EQ(encode(*tokenizer, c.text), c.ids) << c.text;
+  }
+}
+
+TEST(TextTokenizer, CharactersFallBackToBytesThenToUnknown) {
+  fbs::TokenizerT table = textTable();
+  table.normalizer = fbs::Normalizer::Marks;
+  auto tokenizer = makeTokenizer(table);
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(encode(*tokenizer, "a\xe2\x82\xac\xc3\xa9"), (Ids{1, 8, 9, 10, 7}));
+  EXPECT_EQ(encode(*tokenizer, "axyb"), (Ids{1, 0, 0, 2}));
+  table.fuse_unknown = true;
+  tokenizer = makeTokenizer(table);
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(encode(*tokenizer, "axyb"), (Ids{1, 0, 2}));
+  table.unk_id = -1;
+  tokenizer = makeTokenizer(table);
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(encode(*tokenizer, "axyb"), (Ids{6})); // left out, and the merge goes over the gap
+  table.byte_fallback = false;
+  tokenizer = makeTokenizer(table);
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(encode(*tokenizer, "a\xe2\x82\xac"), (Ids{1}));
+}
+
+TEST(TextTokenizer, StreamingStripsOneSpaceAndSplitsNoCharacter) {
+  auto tokenizer = makeTokenizer(textTable());
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(tokenizer->decode(Ids{5, 4}, true), "ab a");
+  EXPECT_EQ(tokenizer->decode(Ids{3, 5}, true), " ab"); // one, not all
+  EXPECT_EQ(tokenizer->decode(Ids{0, 5}, false), "<unk> ab");
+  EXPECT_EQ(tokenizer->decode(Ids{0, 5}, true), "ab"); // what is skipped is no start
+  Detokenizer detokenizer(*tokenizer);
+  EXPECT_EQ(detokenizer.push(3), "");
+  EXPECT_EQ(detokenizer.push(4), " a");
+  EXPECT_EQ(detokenizer.push(8), "");
+  EXPECT_EQ(detokenizer.push(9), "");
+  EXPECT_EQ(detokenizer.push(10), "\xe2\x82\xac");
+  EXPECT_EQ(detokenizer.push(8), "");
+  EXPECT_EQ(detokenizer.push(4), "\xef\xbf\xbd a");
+  EXPECT_EQ(detokenizer.flush(), "");
+  EXPECT_EQ(detokenizer.push(5), "ab"); // as new
+}
+
+TEST(TextTokenizer, IgnoreMergesTakesAWholeWordFirst) {
+  fbs::TokenizerT table = textTable();
+  table.merges = {3, 1};
+  table.ignore_merges = true;
+  auto tokenizer = makeTokenizer(table);
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ(encode(*tokenizer, "ab"), (Ids{5}));
+  EXPECT_EQ(encode(*tokenizer, "abb"), (Ids{4, 2, 2}));
+}
+
+TEST(TextTokenizer, LongTextsAreNotQuadratic) {
+  auto tokenizer = makeTokenizer(textTable());
+  ASSERT_OK(tokenizer);
+  std::string text;
+  while (text.size() < (1 << 20))
+    text += "ab  a\xe2\x82\xac";
+  EXPECT_EQ(tokenizer->decode(encode(*tokenizer, text), false), text);
+}
+
+/// textTable with one edit is refused as told.
+void expectTextRefused(const std::function<void(fbs::TokenizerT &)> &edit, const std::string &part) {
+  fbs::TokenizerT table = textTable();
+  ASSERT_OK(makeTokenizer(table));
+  edit(table);
+  EXPECT_STATUS(makeTokenizer(table), Code::CorruptFile, part);
+}
+
+TEST(TextTokenizer, RejectsUnknownAlphabet) {
+  expectTextRefused([](auto &table) { table.alphabet = fbs::Alphabet(7); }, "alphabet 7 is not in the table");
+}
+TEST(TextTokenizer, RejectsRulesOfTheOtherAlphabet) {
+  const std::string no = "do not fit alphabet ";
+  expectTextRefused([](auto &table) { table.normalizer = fbs::Normalizer::None; }, no + "Text");
+  expectTextRefused([](auto &table) { table.normalizer = fbs::Normalizer::Nfc; }, no + "Text");
+  expectTextRefused([](auto &table) { table.pre_tokenizer = fbs::PreTokenizer::Classic; }, no + "Text");
+  expectTextRefused([](auto &table) { table.pre_tokenizer = fbs::PreTokenizer::Marked; }, no + "Text");
+  expectTextRefused([](auto &table) { table.alphabet = fbs::Alphabet::Bytes; },
+                    "normalizer MarksInFront and pre-tokenizer None do not fit alphabet Bytes");
+}
+TEST(TextTokenizer, RejectsTwoTokensAlike) {
+  expectTextRefused([](auto &table) { table.tokens[6] = "a"; }, "tokens 1 and 6 are the same");
+}
+TEST(TextTokenizer, RejectsMergeWithoutAProduct) {
+  expectTextRefused([](auto &table) { table.merges[1] = 7; }, "merge 0 of tokens 3 and 7 gives no token");
+}
+
 TEST(Tokenizer, OutlivesItsTableAndMoves) {
   auto made = makeTokenizer(tinyTable());
   ASSERT_OK(made);
@@ -326,10 +492,6 @@ void expectRefused(const std::function<void(fbs::TokenizerT &)> &edit, Code code
   EXPECT_STATUS(makeTokenizer(table), code, part);
 }
 
-TEST(Tokenizer, RejectsNfc) {
-  expectRefused([](auto &table) { table.normalizer = fbs::Normalizer::Nfc; }, Code::Unsupported,
-                "normalizer NFC is not supported");
-}
 TEST(Tokenizer, RejectsUnknownNormalizer) {
   expectRefused([](auto &table) { table.normalizer = fbs::Normalizer(9); }, Code::CorruptFile,
                 "normalizer 9");
@@ -337,6 +499,12 @@ TEST(Tokenizer, RejectsUnknownNormalizer) {
 TEST(Tokenizer, RejectsUnknownPreTokenizer) {
   expectRefused([](auto &table) { table.pre_tokenizer = fbs::PreTokenizer(99); }, Code::CorruptFile,
                 "pre-tokenizer 99");
+}
+TEST(Tokenizer, RejectsFlagsOfTheOtherAlphabet) {
+  expectRefused([](auto &table) { table.byte_fallback = true; }, Code::CorruptFile,
+                "byte_fallback has no meaning with alphabet Bytes");
+  expectRefused([](auto &table) { table.strip_leading_space = true; }, Code::CorruptFile,
+                "strip_leading_space has no meaning with alphabet Bytes");
 }
 TEST(Tokenizer, RejectsNoTokens) {
   expectRefused([](auto &table) { table = {}; }, Code::CorruptFile, "has no tokens");
@@ -356,9 +524,13 @@ TEST(Tokenizer, RejectsTokenThatIsNotUtf8) {
   expectRefused([](auto &table) { table.tokens[2] = "c\xff"; }, Code::CorruptFile,
                 "token 2 is not UTF-8 at byte 1");
 }
-TEST(Tokenizer, RejectsEndlessToken) {
-  expectRefused([](auto &table) { table.tokens[2].assign(5000, 'c'); }, Code::CorruptFile,
-                "token 2 has 5000 bytes");
+TEST(Tokenizer, RejectsTokenPastTheLimit) {
+  fbs::TokenizerT table = tinyTable();
+  table.tokens.push_back(std::string(4096, 'c'));
+  table.kinds.push_back(fbs::TokenKind::Normal);
+  EXPECT_OK(makeTokenizer(table));
+  expectRefused([](auto &table) { table.tokens[2].assign(4097, 'c'); }, Code::CorruptFile,
+                "token 2 has 4097 bytes, at most 4096");
 }
 TEST(Tokenizer, RejectsTwoTokensAlike) {
   expectRefused([](auto &table) { table.tokens[2] = "a"; }, Code::CorruptFile, "tokens 0 and 2 are the same");
@@ -386,7 +558,10 @@ TEST(Tokenizer, RejectsAddedTokenWithoutText) {
   expectRefused([](auto &table) { table.added[1]->content = ""; }, Code::CorruptFile,
                 "the text of added token 8 has 0 bytes");
 }
-TEST(Tokenizer, RejectsEndlessAddedToken) {
+TEST(Tokenizer, RejectsAddedTokenPastTheLimit) {
+  fbs::TokenizerT table = tinyTable();
+  table.added[1]->content.assign(1024, 'x');
+  EXPECT_OK(makeTokenizer(table));
   expectRefused([](auto &table) { table.added[1]->content.assign(1025, 'x'); }, Code::CorruptFile,
                 "the text of added token 8 has 1025 bytes");
 }
