@@ -675,8 +675,9 @@ Status readGgufMerges(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vo
 Status readGgufScores(const GgufFile &gguf, fbs::TokenizerT &out, const Vocabulary &vocabulary) {
   const GgufValue *scores = gguf.find("tokenizer.ggml.scores");
   if (!scores || scores->kind != GgufValue::Kind::Reals || scores->reals.size() != out.tokens.size())
-    return Status(Code::CorruptFile)
-           << gguf.path() << ": needs a tokenizer.ggml.scores for each token; convert the checkpoint again";
+    return Status(Code::CorruptFile) << gguf.path()
+                                     << ": needs a tokenizer.ggml.scores for each token; convert the "
+                                        "checkpoint again";
   struct Merge {
     double score;
     size_t leftLength, rightLength; // in characters

@@ -687,11 +687,11 @@ TEST_F(ScoredTokenizer, LimitOfScoredTokens) {
 TEST_F(ScoredTokenizer, RejectsOneEdit) {
   ASSERT_OK(read());
   builder.reals("tokenizer.ggml.scores", {0, 0, 0, 0, -5, -6, -1, -0.5f, -3});
-  EXPECT_STATUS(read(), Code::CorruptFile, "a score for each token");
+  EXPECT_STATUS(read(), Code::CorruptFile, "needs a tokenizer.ggml.scores for each token");
   builder.reals("tokenizer.ggml.scores", {0, 0, 0, 0, -5, -6, std::nanf(""), -0.5f, -3, -7});
   EXPECT_STATUS(read(), Code::CorruptFile, "the score of token 6 is not finite");
   builder.remove("tokenizer.ggml.scores");
-  EXPECT_STATUS(read(), Code::CorruptFile, "a score for each token");
+  EXPECT_STATUS(read(), Code::CorruptFile, "needs a tokenizer.ggml.scores for each token");
 }
 TEST_F(ScoredTokenizer, RefusesWhatItDoesNotKnowByName) {
   builder.text("tokenizer.ggml.pre", "default");
