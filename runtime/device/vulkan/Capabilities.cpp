@@ -33,4 +33,8 @@ uint64_t DeviceCaps::deviceMemory() const {
   return largest;
 }
 
+uint64_t heapBytes(DeviceClass deviceClass, uint64_t stated, uint64_t host) {
+  return deviceClass == DeviceClass::Cpu ? std::max(stated, host) : stated;
+}
+
 } // namespace lorac::vulkan

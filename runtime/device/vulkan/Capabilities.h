@@ -68,6 +68,11 @@ struct DeviceCaps {
   uint64_t deviceMemory() const;
 };
 
+/// What a heap of a device holds that says `stated` bytes, on a machine of `host` bytes. A CPU device's heap
+/// is the machine's memory, whatever it says: lavapipe of Mesa 22 says 2 GiB on every machine, and gives
+/// more.
+uint64_t heapBytes(DeviceClass deviceClass, uint64_t stated, uint64_t host);
+
 } // namespace lorac::vulkan
 
 #endif // LORAC_RUNTIME_DEVICE_VULKAN_CAPABILITIES_H

@@ -2,6 +2,7 @@
 #include "runtime/device/vulkan/Instance.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +12,12 @@ namespace {
 
 constexpr const char *ValidationLayer = "VK_LAYER_KHRONOS_validation";
 constexpr const char *PortabilityExtension = "VK_KHR_portability_subset";
+
+/// Bytes of the machine's memory; 0 where the system does not say.
+uint64_t hostMemory() {
+  long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+  return pages > 0 && bytes > 0 ? uint64_t(pages) * uint64_t(bytes) : 0;
+}
 
 /// The loader's entry. Its handle is the one global that Lorac keeps: drivers do not bear being unloaded and
 /// loaded again.
@@ -324,7 +331,7 @@ PhysicalDevice Instance::describe(VkPhysicalDevice device) const {
   VkPhysicalDeviceMemoryProperties memory;
   api.vkGetPhysicalDeviceMemoryProperties(device, &memory);
   for (uint32_t i = 0; i < memory.memoryHeapCount; ++i)
-    caps.heaps.push_back(memory.memoryHeaps[i].size);
+    caps.heaps.push_back(heapBytes(caps.deviceClass, memory.memoryHeaps[i].size, hostMemory()));
   for (uint32_t i = 0; i < memory.memoryTypeCount; ++i) {
     VkMemoryPropertyFlags flags = memory.memoryTypes[i].propertyFlags;
     // Protected, lazily allocated and device-coherent memory is not for plain buffers.

@@ -329,6 +329,13 @@ TEST(Plan, RefusesBeforeItAllocates) {
                 "smaller context");
 }
 
+TEST(Plan, ACpuDeviceHasTheMachinesMemory) {
+  EXPECT_EQ(heapBytes(DeviceClass::Cpu, 2 * GiB, 16 * GiB), 16 * GiB);
+  EXPECT_EQ(heapBytes(DeviceClass::Cpu, 2 * GiB, 0), 2 * GiB); // the system does not say
+  EXPECT_EQ(heapBytes(DeviceClass::Integrated, 2 * GiB, 16 * GiB), 2 * GiB);
+  EXPECT_EQ(heapBytes(DeviceClass::Discrete, 2 * GiB, 16 * GiB), 2 * GiB);
+}
+
 TEST(Plan, ReadsNeedsFromAModelFile) {
   test::ParsedModel model = test::parsed(test::deviceTestModel());
   ASSERT_TRUE(model.file);
