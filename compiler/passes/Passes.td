@@ -64,7 +64,12 @@ def SelectPass : Pass<"lora-select", "::mlir::ModuleOp"> {
     kernels, weight buffers and sites that they share. Joined weights lie side by side, each segment from a multiple of 32
     rows. With adapters off a program has no adapter buffer and no adapter dispatch; with them each group of linears with an open
     site costs one shrink dispatch more. Every difference is a kernel constant: nothing branches at run time.
+
+    A weight beyond `window-bytes` is read through windows, a dispatch each, so that every device can bind it. Two segments that
+    an epilogue combines are then computed side by side, and a map combines them.
   }];
+  let options = [Option<"windowBytes", "window-bytes", "uint64_t", "128u << 20",
+                        "Bytes of a weight that one view holds at most; default: the storage buffer range that every Vulkan device has">];
   let dependentDialects = ["::lorac::plan::PlanDialect"];
   let statistics = [Statistic<"programs", "programs", "Programs written">];
 }

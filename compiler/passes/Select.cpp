@@ -29,6 +29,7 @@ using plan::ExprAttr;
 constexpr int64_t TileRows = 8; ///< weight rows of a tile
 constexpr int64_t SegmentRows =
     32; ///< joined weights start at multiples, so that a workgroup lies in one segment
+constexpr int64_t WindowRows = 64;  ///< windows of a large weight start at multiples
 constexpr int64_t BlockValues = 32; ///< values of x that a kernel takes at a time; row strides are multiples
 constexpr int64_t Lanes = 8;        ///< what TILES counts for; variants with more lanes take fewer tiles each
 constexpr int64_t PageTokens = 16;
@@ -71,6 +72,25 @@ JoinedWeight joinRows(ArrayRef<int64_t> segmentRows) {
     joined.rows += roundUp(rows, TileRows);
   }
   return joined;
+}
+
+/// Rows of a weight that one view holds, whole tiles.
+struct Window {
+  int64_t firstRow, rows;
+};
+
+/// All rows in windows of at most `windowBytes`, from multiples of WindowRows: then the same rows of a bias
+/// or of results begin at multiples of 256 bytes, as every view must, and a workgroup's adapters lie in one
+/// segment.
+SmallVector<Window> windowsOf(int64_t rows, int64_t rowBytes, int64_t windowBytes) {
+  const int64_t padded = roundUp(rows, TileRows);
+  int64_t most = padded;
+  if (padded * rowBytes > windowBytes)
+    most = std::max<int64_t>(windowBytes / rowBytes / WindowRows, 1) * WindowRows;
+  SmallVector<Window> windows;
+  for (int64_t first = 0; first < padded; first += most)
+    windows.push_back({first, std::min(most, padded - first)});
+  return windows;
 }
 
 /// Translates a scalar region into postfix terms. Block arguments are segments, then operands.
@@ -157,7 +177,8 @@ struct Place {
 /// What the programs share: kernels, weight buffers and sites, each made once.
 class SharedParts {
 public:
-  SharedParts(ModuleOp module) : module(module), builder(OpBuilder::atBlockEnd(module.getBody())) {}
+  SharedParts(ModuleOp module, int64_t windowBytes)
+      : module(module), builder(OpBuilder::atBlockEnd(module.getBody())), windowBytes(windowBytes) {}
 
   MLIRContext *context() { return module.getContext(); }
 
@@ -241,6 +262,7 @@ public:
 
   ModuleOp module;
   OpBuilder builder;
+  const int64_t windowBytes; ///< of a weight that one view holds at most
 
 private:
   bool hasProgram = false;
@@ -287,7 +309,8 @@ private:
   Place arenaRows(int64_t width, bool gathered);
 
   // Views and dispatches.
-  Attribute view(FlatSymbolRefAttr buffer, plan::Access access);
+  Attribute view(FlatSymbolRefAttr buffer, plan::Access access, int64_t from = 0,
+                 std::optional<int64_t> bytes = {});
   Attribute read(FlatSymbolRefAttr buffer) { return view(buffer, plan::Access::Read); }
   Attribute write(FlatSymbolRefAttr buffer) { return view(buffer, plan::Access::Write); }
   void dispatch(FlatSymbolRefAttr kernel, Expr x, Expr y, ArrayRef<Attribute> views,
@@ -303,6 +326,8 @@ private:
   LogicalResult writeOp(lora::AttendOp op);
   LogicalResult writeOp(lora::GatherRowsOp op);
   LogicalResult writeLinear(lora::LinearOp op, ArrayRef<lora::SegmentAttr> segments, ArrayRef<Value> results);
+  /// result = epilogue(first, second), point by point.
+  void writeMap(Value result, ArrayAttr epilogue, const Place &first, std::optional<Place> second);
 
   SharedParts &shared;
   const RowClass &rowClass;
@@ -361,10 +386,17 @@ Place ProgramWriter::arenaRows(int64_t width, bool gathered) {
           gathered};
 }
 
-Attribute ProgramWriter::view(FlatSymbolRefAttr buffer, plan::Access access) {
+/// `bytes` from byte `from`, or all behind it; a view that begins elsewhere than at 0 needs a buffer of known
+/// size.
+Attribute ProgramWriter::view(FlatSymbolRefAttr buffer, plan::Access access, int64_t from,
+                              std::optional<int64_t> bytes) {
   auto known = sizes.find(buffer);
   ExprAttr size = known != sizes.end() ? known->second : constant(shared.weightsSize(buffer)).get();
-  return plan::ViewAttr::get(shared.context(), buffer, access, constant(0).get(), size);
+  if (bytes)
+    size = constant(*bytes).get();
+  else if (from > 0)
+    size = constant(*Expr(size).asConstant() - from).get();
+  return plan::ViewAttr::get(shared.context(), buffer, access, constant(from).get(), size);
 }
 
 void ProgramWriter::dispatch(FlatSymbolRefAttr kernel, Expr x, Expr y, ArrayRef<Attribute> views,
@@ -389,9 +421,17 @@ LogicalResult ProgramWriter::writeOp(lora::EmbedOp op) {
   FlatSymbolRefAttr table = op.getTableAttr();
   Place y = places[op.getResult()] = arenaRows(rowWidth(op.getResult().getType()), false);
   FlatSymbolRefAttr kernel = shared.kernel("embed", {{"WEIGHT_F32", shared.isF32(table)}});
-  dispatch(kernel, constant(1), symbol("rows"),
-           {read(shared.matrix(table)), read(rowsInput()), write(y.buffer)},
-           {{"pieces", constant(shared.rowBytes(table) / 16)}, {"y_stride", constant(y.stride / 4)}});
+  const int64_t rowBytes = shared.rowBytes(table);
+  for (Window window :
+       windowsOf(shared.weight(table).getTensorType().getDimSize(0), rowBytes, shared.windowBytes))
+    dispatch(
+        kernel, constant(1), symbol("rows"),
+        {view(shared.matrix(table), plan::Access::Read, window.firstRow * rowBytes, window.rows * rowBytes),
+         read(rowsInput()), write(y.buffer)},
+        {{"pieces", constant(rowBytes / 16)},
+         {"y_stride", constant(y.stride / 4)},
+         {"first_row", constant(window.firstRow)},
+         {"table_rows", constant(window.rows)}});
   return success();
 }
 
@@ -439,10 +479,9 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   if (failed(x))
     return failure();
   int64_t in = rowWidth(op.getX().getType());
-  int64_t combine = op.hasEpilogue() ? int64_t(segments.size()) : 1;
-  if (combine > 2)
-    return op.emitOpError() << "site '" << segments.front().getSite().getValue() << "' combines " << combine
-                            << " segments in its epilogue, kernels combine at most 2";
+  if (op.hasEpilogue() && segments.size() > 2)
+    return op.emitOpError() << "site '" << segments.front().getSite().getValue() << "' combines "
+                            << segments.size() << " segments in its epilogue, kernels combine at most 2";
   if (op.getExtras().size() > 2)
     return op.emitOpError() << "site '" << segments.front().getSite().getValue() << "' has "
                             << op.getExtras().size() << " point-wise operands, kernels take at most 2";
@@ -464,17 +503,26 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
     }
   }
   FlatSymbolRefAttr weightBuffer = shared.weights(weights, starts, joined.rows * rowBytes);
+  // Segments that an epilogue combines are read together, so no window holds them: a map combines them then.
+  SmallVector<Window> windows = windowsOf(joined.rows, rowBytes, shared.windowBytes);
+  const bool combines = op.hasEpilogue() && segments.size() == 2;
+  const bool apart = combines && windows.size() > 1 && op.getExtras().empty();
+  const int64_t combine = combines && !apart ? 2 : 1;
 
   // The result: one segment's width where they are combined, else all side by side.
   int64_t yTiles = (combine == 2 ? roundUp(rows.front(), TileRows) : joined.rows) / TileRows;
-  bool isLogits = results.front() == logits;
+  bool isLogits = results.front() == logits && !apart;
   int64_t stride = roundUp(yTiles * TileRows, BlockValues);
   FlatSymbolRefAttr yBuffer =
       isLogits ? addBuffer("logits", "out", constant(rowClass.rowsMax * stride * 4), {}, {}, constant(0),
                            stride, vocab)
                : addBuffer("rows." + Twine(buffers++), "arena", constant(rowClass.rowsMax * stride * 4));
-  for (auto [index, result] : llvm::enumerate(results))
-    places[result] = {yBuffer, joined.startTiles[index] * TileRows, stride, x->gathered};
+  SmallVector<Place> parts;
+  for (int64_t start : joined.startTiles)
+    parts.push_back({yBuffer, start * TileRows, stride, x->gathered});
+  if (!apart)
+    for (auto [result, part] : llvm::zip(results, parts))
+      places[result] = part;
 
   bool open = adapters && llvm::any_of(segments, [](lora::SegmentAttr segment) { return segment.getOpen(); });
   SmallVector<std::pair<StringRef, Expr>> sitePush;
@@ -500,7 +548,9 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
 
   ArrayAttr epilogue;
   if (op.hasEpilogue()) {
-    FailureOr<ArrayAttr> terms = EpilogueTranslation(op.getEpilogue().front(), segments.size()).translate();
+    // To a map the segments are operands.
+    FailureOr<ArrayAttr> terms =
+        EpilogueTranslation(op.getEpilogue().front(), apart ? 0 : segments.size()).translate();
     if (failed(terms))
       return failure();
     epilogue = *terms;
@@ -517,11 +567,9 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
                                             {"HAS_OPERAND1", op.getExtras().size() > 1},
                                             {"ADAPTERS", open},
                                             {"GATHERED", open && x->gathered}},
-                                           epilogue);
+                                           apart ? ArrayAttr() : epilogue);
 
-  SmallVector<Attribute> views{read(weightBuffer), read(x->buffer), write(yBuffer)};
-  if (!biases.empty())
-    views.push_back(read(shared.weights(biases, biasStarts, joined.rows * 4)));
+  SmallVector<FlatSymbolRefAttr> extras;
   for (Value extra : op.getExtras()) {
     FailureOr<Place> place = wholeRows(op, extra);
     if (failed(place))
@@ -530,48 +578,77 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
       return op.emitOpError() << "site '" << segments.front().getSite().getValue()
                               << "': point-wise operand has rows of " << place->stride
                               << " values, the result of " << stride;
-    views.push_back(read(place->buffer));
+    extras.push_back(place->buffer);
   }
+  SmallVector<Attribute> adapterViews;
   if (open) {
-    views.append({read(stepInput("stacks", constant(rowClass.rowsMax * 16))),
-                  read(stepInput("entries", symbol("max_entries") * 16)), read(poolBuffer()), read(t)});
+    adapterViews.append({read(stepInput("stacks", constant(rowClass.rowsMax * 16))),
+                         read(stepInput("entries", symbol("max_entries") * 16)), read(poolBuffer()),
+                         read(t)});
     if (x->gathered)
-      views.push_back(read(outInput()));
+      adapterViews.push_back(read(outInput()));
   }
-  SmallVector<std::pair<StringRef, Expr>> push{
-      {"rows", rowsOf(*x)},           {"in_features", constant(in)}, {"x_stride", constant(x->stride / 4)},
-      {"y_stride", constant(stride)}, {"tiles", constant(yTiles)},   {"items", open ? items : constant(0)}};
+  FlatSymbolRefAttr bias;
+  if (!biases.empty())
+    bias = shared.weights(biases, biasStarts, joined.rows * 4);
+  SmallVector<std::pair<StringRef, Expr>> push{{"rows", rowsOf(*x)},
+                                               {"in_features", constant(in)},
+                                               {"x_stride", constant(x->stride / 4)},
+                                               {"y_stride", constant(stride)},
+                                               {"items", open ? items : constant(0)}};
   static constexpr StringRef SegmentNames[MaxSegments] = {"", "segment_1", "segment_2", "segment_3"};
   for (size_t i = 1; i < MaxSegments; ++i)
     push.push_back({SegmentNames[i], constant(i < segments.size() ? joined.startTiles[i] : NoSegment)});
   llvm::append_range(push, sitePush);
-  dispatch(kernel, constant(llvm::divideCeil(yTiles * TileRows, Lanes * tiles)),
-           rowsOf(*x).ceilDiv(rowClass.blockRows), views, push);
+  if (combine == 2)
+    windows = {{0, joined.rows}};
+  for (Window window : windows) {
+    const int64_t columns = combine == 2 ? yTiles * TileRows : window.rows, from = window.firstRow * 4;
+    SmallVector<Attribute> views{
+        view(weightBuffer, plan::Access::Read, window.firstRow * rowBytes, window.rows * rowBytes),
+        read(x->buffer), view(yBuffer, plan::Access::Write, from)};
+    if (bias)
+      views.push_back(view(bias, plan::Access::Read, from));
+    for (FlatSymbolRefAttr extra : extras)
+      views.push_back(view(extra, plan::Access::Read, from));
+    llvm::append_range(views, adapterViews);
+    SmallVector<std::pair<StringRef, Expr>> windowPush(push);
+    windowPush.push_back({"tiles", constant(columns / TileRows)});
+    windowPush.push_back({"first_tile", constant(window.firstRow / TileRows)});
+    dispatch(kernel, constant(llvm::divideCeil(columns, Lanes * tiles)),
+             rowsOf(*x).ceilDiv(rowClass.blockRows), views, windowPush);
+  }
+  if (apart)
+    writeMap(results.front(), epilogue, parts[0], parts[1]);
   return success();
 }
 
+void ProgramWriter::writeMap(Value result, ArrayAttr epilogue, const Place &first,
+                             std::optional<Place> second) {
+  const int64_t width = rowWidth(result.getType());
+  Place y = places[result] = arenaRows(width, first.gathered);
+  SmallVector<Attribute> views{read(first.buffer)};
+  if (second)
+    views.push_back(read(second->buffer));
+  views.push_back(write(y.buffer));
+  dispatch(shared.kernel("map", {{"HAS_OPERAND1", second.has_value()}}, epilogue),
+           constant(llvm::divideCeil(width, Lanes * 4)), rowsOf(y), views,
+           {{"width", constant(width)},
+            {"stride0", constant(first.stride)},
+            {"stride1", constant(second ? second->stride : 0)},
+            {"y_stride", constant(y.stride)},
+            {"column0", constant(first.column)},
+            {"column1", constant(second ? second->column : 0)}});
+}
+
 LogicalResult ProgramWriter::writeOp(lora::MapOp op) {
-  int64_t width = rowWidth(op.getResult().getType());
-  SmallVector<Place> inputs =
-      llvm::map_to_vector(op.getInputs(), [&](Value value) { return places.lookup(value); });
-  Place y = places[op.getResult()] = arenaRows(width, inputs.front().gathered);
   FailureOr<ArrayAttr> epilogue = EpilogueTranslation(op.getBody().front(), 0).translate();
   if (failed(epilogue))
     return failure();
-  bool two = inputs.size() > 1;
-  Place second = two ? inputs[1] : Place();
-  SmallVector<Attribute> views{read(inputs[0].buffer)};
-  if (two)
-    views.push_back(read(second.buffer));
-  views.push_back(write(y.buffer));
-  dispatch(shared.kernel("map", {{"HAS_OPERAND1", two}}, *epilogue),
-           constant(llvm::divideCeil(width, Lanes * 4)), rowsOf(y), views,
-           {{"width", constant(width)},
-            {"stride0", constant(inputs[0].stride)},
-            {"stride1", constant(second.stride)},
-            {"y_stride", constant(y.stride)},
-            {"column0", constant(inputs[0].column)},
-            {"column1", constant(second.column)}});
+  std::optional<Place> second;
+  if (op.getInputs().size() > 1)
+    second = places.lookup(op.getInputs()[1]);
+  writeMap(op.getResult(), *epilogue, places.lookup(op.getInputs()[0]), second);
   return success();
 }
 
@@ -719,7 +796,7 @@ private:
       return step.emitOpError() << "yields logits of " << rowWidth(logits.getType())
                                 << " words, lora.model has " << model.getVocab();
 
-    SharedParts shared(module);
+    SharedParts shared(module, int64_t(windowBytes.getValue()));
     if (failed(shared.declareSites(step)))
       return failure();
     FailureOr<CacheShape> cache = cacheShape(step, model.getCache().value_or("f32") == "f32");

@@ -12,7 +12,7 @@ struct LinearBuffers {
   std::vector<float> x, bias, operand0, operand1, t;
   std::vector<uint32_t> stacks, entries, pool, outs;
   std::vector<float> y;
-  uint32_t rows = 0, inFeatures = 0, xStride = 0, yStride = 0, tiles = 0, items = 0;
+  uint32_t rows = 0, inFeatures = 0, xStride = 0, yStride = 0, tiles = 0, items = 0, firstTile = 0;
   uint32_t segments[3] = {0xffffffffu, 0xffffffffu, 0xffffffffu}; ///< of segments 1 to 3
   uint32_t sites[4] = {0, 0, 0, 0};
 };

@@ -49,17 +49,43 @@ TEST(EmbedKernel, CopiesRows) {
         half8::table.bind(table);
         half8::rows.bind(rows);
         half8::y.bind(y);
-        half8::push = {pieces, stride};
+        half8::push = {pieces, stride, 0, 21};
         runGrid(half8::embed, 8, groups, 5);
       });
     check(true, width, [&](auto &table, auto &rows, auto &y, uint32_t pieces, uint32_t stride) {
       float1::table.bind(table);
       float1::rows.bind(rows);
       float1::y.bind(y);
-      float1::push = {pieces, stride};
+      float1::push = {pieces, stride, 0, 21};
       runGrid(float1::embed, 1, 1, 5);
     });
   }
+}
+
+TEST(EmbedKernel, WindowsWriteTheRowsOfTheirTokens) {
+  const uint32_t width = 40, stride = 64, tokens[] = {20, 0, 7, 8, 15, 16};
+  Random random(1);
+  std::vector<float> values = random.uniforms(size_t(24) * width), y = poisoned(size_t(6) * stride);
+  std::vector<uint32_t> rows;
+  for (uint32_t token : tokens)
+    rows.insert(rows.end(), {token, 3, 0, 0});
+  half8::rows.bind(rows);
+  half8::y.bind(y);
+  for (uint32_t first : {8u, 0u, 16u}) {
+    std::vector<float> part(values.begin() + long(first * width), values.begin() + long((first + 8) * width));
+    std::vector<uint32_t> table = tiled(part, 8, width, false);
+    half8::table.bind(table);
+    half8::push = {5, stride / 4, first, 8};
+    runGrid(half8::embed, 8, 1, 6);
+    expectNoFaults();
+    for (uint32_t s = 0; s < 6; ++s) // those of windows to come are untouched
+      EXPECT_EQ(isPoison(y[size_t(s) * stride]),
+                tokens[s] / 8 != 1 && (first == 8 || tokens[s] / 8 > first / 8))
+          << first << " " << s;
+  }
+  for (uint32_t s = 0; s < 6; ++s)
+    for (uint32_t k = 0; k < width; ++k)
+      EXPECT_EQ(y[size_t(s) * stride + k], stored(values[size_t(tokens[s]) * width + k], false));
 }
 
 } // namespace

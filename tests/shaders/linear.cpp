@@ -346,6 +346,27 @@ bool sameBits(const std::vector<float> &a, const std::vector<float> &b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
+/// The same in windows of `most` tiles, each with views that begin where it does.
+std::vector<float> runWindows(const LinearVariant &variant, const Case &made, uint32_t most) {
+  const LinearBuffers &whole = made.buffers;
+  const size_t tileWords = whole.weight.size() / whole.tiles;
+  std::vector<float> y = poisoned(whole.y.size());
+  for (uint32_t first = 0; first < whole.tiles; first += most) {
+    LinearBuffers part = whole;
+    part.firstTile = first;
+    part.tiles = std::min(most, whole.tiles - first);
+    part.weight.assign(whole.weight.begin() + long(first * tileWords),
+                       whole.weight.begin() + long((first + part.tiles) * tileWords));
+    for (std::vector<float> *values : {&part.bias, &part.operand0, &part.operand1})
+      if (!values->empty())
+        values->erase(values->begin(), values->begin() + long(first * 8));
+    part.y.assign(y.begin() + long(first * 8), y.end());
+    variant.run(part);
+    std::copy(part.y.begin(), part.y.end(), y.begin() + long(first * 8));
+  }
+  return y;
+}
+
 /// All variants on all shapes; of one shape all give the same bits.
 void checkAll(const std::vector<const LinearVariant *> &variants, const std::vector<Shape> &shapes) {
   for (const Shape &shape : shapes) {
@@ -416,6 +437,24 @@ TEST(LinearKernel, TwoSegmentsCombined) {
     shape.isF32 = shape.operand1 = true;
   }
   checkAll({&widePair_r1_t2::variant, &widePair_r3_t1::variant}, shapes);
+}
+
+TEST(LinearKernel, WindowsGiveTheSameBits) {
+  for (bool adapters : {false, true}) {
+    Shape shape{9, 72, {64, 32, 104}}; // windows of 8 tiles end in the gap before segment 2 and within it
+    shape.bias = shape.operand0 = shape.operand1 = true;
+    shape.adapters = adapters;
+    Case made = build(shape, 11);
+    for (const LinearVariant *variant : {adapters ? &full_r1_t4::variant : &full_r1_t4_off::variant,
+                                         adapters ? &full_r8_t2::variant : &full_r8_t2_off::variant}) {
+      SCOPED_TRACE(variant->name);
+      std::vector<float> whole = runVariant(*variant, made);
+      for (uint32_t most : {4u, 8u, 16u})
+        EXPECT_TRUE(sameBits(whole, runWindows(*variant, made, most))) << most << " tiles a window";
+      expectNoFaults();
+      expectMatches(made, whole);
+    }
+  }
 }
 
 TEST(LinearKernel, GatheredRowsHaveTheirOwnStacks) {

@@ -86,7 +86,7 @@ void addKernels(TinyModel &tiny) {
                                   {{"table", Access::Read, Element::U32x4},
                                    {"rows", Access::Read, Element::U32x4},
                                    {"y", Access::Write, Element::F32x4}},
-                                  {"pieces", "y_stride"});
+                                  {"pieces", "y_stride", "first_row", "table_rows"});
   addConstant(embed, "WEIGHT_F32");
   addVariant(tiny, embed, "texel", Texel, EmbedTexel);
   addVariant(tiny, embed, "storage", Storage, EmbedStorage);
@@ -176,7 +176,8 @@ void addPrograms(fbs::ModelT &model) {
   step.buffer("x", Space::Arena, 0, rowBytes);
   step.buffer("z", Space::Arena, 256, rowBytes);
   step.logits(MaxRows * RowWidth * 4);
-  step.dispatch(0, {{0, 0, table}, {1, 0, records}, {3, 0, rowBytes}}, {rows, one, one}, {Pieces, Pieces});
+  step.dispatch(0, {{0, 0, table}, {1, 0, records}, {3, 0, rowBytes}}, {rows, one, one},
+                {Pieces, Pieces, 0, TableBytes / 16 / Pieces});
   step.barrier();
   step.dispatch(1, {{3, 0, rowBytes}, {4, 0, rowBytes}}, {constant(2), rows, one},
                 {RowWidth, RowWidth, 0, RowWidth, 0, 0});

@@ -349,7 +349,7 @@ TEST(Plan, ReadsNeedsFromAModelFile) {
   EXPECT_EQ(embed.bindings[0].bytes, 1024u);
   EXPECT_TRUE(embed.bindings[0].read);
   EXPECT_FALSE(embed.bindings[2].read);
-  EXPECT_EQ(embed.pushBytes, 8u);
+  EXPECT_EQ(embed.pushBytes, 16u);
   EXPECT_EQ(embed.grid, (std::array<uint64_t, 3>{4, 1, 1}));
   ASSERT_EQ(embed.variants.size(), 2u);
   EXPECT_TRUE(embed.variants[0].texel);

@@ -1016,7 +1016,7 @@ TEST(ModelFile, RejectsGridCount) {
 
 TEST(ModelFile, RejectsPushConstantCount) {
   EXPECT_CORRUPT(edited([](TinyModel &t) { program(t, "one").commands[0]->push.pop_back(); }),
-                 "and 1 push constants, expected 3, 3 and 2");
+                 "and 3 push constants, expected 3, 3 and 4");
 }
 
 TEST(ModelFile, RejectsBarrierWithOperands) {

@@ -324,6 +324,7 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
     push.insert(push.end(), segmentTerms.begin(), segmentTerms.end());
     push.insert(push.end(), siteTerms.begin(), siteTerms.end());
     push.push_back(adapters ? symbol("items") : zero);
+    push.push_back(zero); // first_tile
     std::vector<std::string> views = {weight, x, y};
     if (adapters)
       views.insert(views.end(), {"stacks", "entries", "pool", "t"});
@@ -333,7 +334,7 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
 
   if (rowsMax > 1)
     b.fill("qkv");
-  b.dispatch("embed", {"embedding", "rows", "x"}, rows, one, {one, constant(2)});
+  b.dispatch("embed", {"embedding", "rows", "x"}, rows, one, {one, constant(2), zero, constant(Vocabulary)});
   b.dispatch("norm", {"x", "norm", "normed"}, rows, one,
              {constant(Hidden), constant(2), constant(Hidden), constant(0x3727c5ac)});
   linear("qkv.weight", "normed", "qkv", 2, JoinedColumns, 12, {0, 1, 2});
@@ -354,7 +355,7 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
   b.dispatch("head", {"embedding", "last", "logits"}, one, ceilDiv(outRows, constant(4)),
              {outRows, constant(Hidden), constant(2), constant(Vocabulary), constant(4), constant(NoSegment),
               constant(NoSegment), constant(NoSegment), constant(NullSite), constant(NullSite),
-              constant(NullSite), constant(NullSite), zero});
+              constant(NullSite), constant(NullSite), zero, zero});
   arenaEnd = b.arenaEnd();
   return b.take();
 }
@@ -523,7 +524,7 @@ TinyModel minimalModel() {
   out.row_stride = Hidden;
   out.width = Hidden;
   b.dispatch("embed", {"embedding", "rows", "logits"}, symbol("rows"), constant(1),
-             {constant(1), constant(2)});
+             {constant(1), constant(2), constant(0), constant(Vocabulary)});
   model.programs.push_back(b.take());
   model.arena_bytes = expr(constant(0));
   model.vocab_size = Vocabulary;
