@@ -14,7 +14,7 @@ import zlib
 from packages import numpy
 
 PERIOD = 1048573  # prime, so no two rows of a matrix are the same values
-AMPLITUDE = 0.035  # uniform in +-AMPLITUDE: a deviation of 0.02, as such models are initialised with
+AMPLITUDE = 0.035  # values are uniform in +-AMPLITUDE: a deviation of 0.02, as such models are initialised with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +63,9 @@ SHAPES = {
 class Checkpoint:
     """What was written, and its values again for a reference: nothing of it is kept in memory."""
 
-    def __init__(self, folder, shape, dtype, real_layers):
+    def __init__(self, folder, shape, dtype, real_layers, amplitude=AMPLITUDE):
         self.folder, self.shape, self.dtype = pathlib.Path(folder), shape, dtype
-        self.real_layers = sorted(real_layers)
+        self.real_layers, self.amplitude = sorted(real_layers), amplitude
 
     def is_real(self, name):
         return not name.startswith("model.layers.") or int(name.split(".")[2]) in self.real_layers
@@ -76,7 +76,7 @@ class Checkpoint:
         if len(shape) == 1:
             return numpy.ones(shape, dtype=numpy.float32)
         generator = numpy.random.Generator(numpy.random.PCG64(zlib.crc32(name.encode())))
-        block = generator.uniform(-AMPLITUDE, AMPLITUDE, PERIOD).astype(numpy.float32)
+        block = generator.uniform(-self.amplitude, self.amplitude, PERIOD).astype(numpy.float32)
         if self.dtype == "F16":
             block = block.astype(numpy.float16).astype(numpy.float32)
         elif self.dtype == "BF16":
@@ -92,9 +92,9 @@ class Checkpoint:
         return values.astype("<f4")
 
 
-def write(folder, shape, dtype="F16", real_layers=(0,)):
+def write(folder, shape, dtype="F16", real_layers=(0,), amplitude=AMPLITUDE):
     """Writes config.json and model.safetensors into `folder`, which it makes."""
-    checkpoint = Checkpoint(folder, shape, dtype, real_layers)
+    checkpoint = Checkpoint(folder, shape, dtype, real_layers, amplitude)
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": shape.hidden,
               "intermediate_size": shape.intermediate, "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads,

@@ -4,6 +4,7 @@ A layer of holes adds nothing to its input and is left out."""
 from packages import numpy
 
 HEAD_ROWS = 8192  # rows of the head that are widened at a time
+QUERIES = 512     # positions whose scores are held at a time
 
 
 def rms_norm(x, epsilon):
@@ -23,12 +24,15 @@ def attend(q, k, v):
     """q: [positions, heads, size], k and v: [positions, kv heads, size]; each position sees itself and those before it."""
     count, heads, size = q.shape
     out = numpy.empty_like(q)
-    hidden = numpy.triu(numpy.full((count, count), -numpy.inf), 1)
-    for head in range(heads):
-        shared = head * k.shape[1] // heads
-        scores = q[:, head] @ k[:, shared].T / numpy.sqrt(size) + hidden
-        scores = numpy.exp(scores - scores.max(axis=-1, keepdims=True))
-        out[:, head] = scores / scores.sum(axis=-1, keepdims=True) @ v[:, shared]
+    for first in range(0, count, QUERIES):
+        last = min(first + QUERIES, count)
+        later = numpy.arange(last)[None, :] > numpy.arange(first, last)[:, None]
+        for head in range(heads):
+            shared = head * k.shape[1] // heads
+            scores = q[first:last, head] @ k[:last, shared].T / numpy.sqrt(size)
+            scores[later] = -numpy.inf
+            scores = numpy.exp(scores - scores.max(axis=-1, keepdims=True))
+            out[first:last, head] = scores / scores.sum(axis=-1, keepdims=True) @ v[:last, shared]
     return out.reshape(count, heads * size)
 
 
