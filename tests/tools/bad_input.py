@@ -305,7 +305,7 @@ class Adapters(Case):
     def test_alpha_that_is_no_number(self):
         adapter = self.adapter()
         self.edit_config(adapter, "adapter_config.json", lora_alpha=float("nan"))  # as Python writes it
-        self.refuse_adapter("adapter_config.json: not valid JSON at byte .* NaN", adapter)
+        self.refuse_adapter("adapter_config.json: not valid JSON at byte [0-9]+ .NaN", adapter)
         self.edit_config(self.reset_config(adapter), "adapter_config.json", lora_alpha=1e300)
         self.refuse_adapter("scaling of 1.25e.299, which f32 cannot hold", adapter)
 
@@ -481,7 +481,7 @@ class Running(Case):
             "model": {"type": "BPE", "vocab": {c: i for i, c in enumerate(alphabet)}, "merges": []}}))
         (checkpoint / "chat_template.jinja").write_text(
             "{% macro again() %}{{ again() }}{% endmacro %}{% set what = messages[-1].content %}"
-            "{% if what == 'range' %}{% for i in range(10 ** 12) %}{% endfor %}"
+            "{% if what == 'range' %}{% for i in range(1000000000000) %}{% endfor %}"
             "{% elif what == 'loops' %}{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
             "{% elif what == 'macro' %}{{ again() }}{% else %}{{ what }}{% endif %}")
         model = self.folder / "loops.lorac"
