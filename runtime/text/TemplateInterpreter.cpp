@@ -3,6 +3,7 @@
 // make large is paid for in steps before it is made.
 #include "runtime/text/TemplateInterpreter.h"
 
+#include "runtime/text/Unicode.h"
 #include "runtime/text/Utf8.h"
 
 #include <algorithm>
@@ -18,9 +19,6 @@ namespace {
 using Scope = std::unordered_map<std::string, Value>;
 using Arguments = std::vector<std::optional<Value>>;
 
-bool isAscii(std::string_view text) {
-  return std::none_of(text.begin(), text.end(), [](char c) { return uint8_t(c) >= 0x80; });
-}
 char upperAscii(char c) { return c >= 'a' && c <= 'z' ? char(c - 32) : c; }
 char lowerAscii(char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; }
 bool isLetterAscii(char c) { return lowerAscii(c) >= 'a' && lowerAscii(c) <= 'z'; }
@@ -1006,51 +1004,93 @@ private:
 
   enum class Case { Upper, Lower, Capitalize, MethodTitle, FilterTitle };
 
-  /// Letters outside of ASCII would need Unicode's case tables, where one letter may become several.
-  Result<Value> changeCase(const std::string &text, Case to, std::string_view name, uint32_t line) {
+  /// Of one class of characters; ASCII's answer is known.
+  Result<bool> isOf(const Regex &characters, std::string_view character, bool ofAscii, uint32_t line) {
+    if (uint8_t(character[0]) < 0x80)
+      return ofAscii;
+    LORAC_TRY(spend(1, line));
+    return characters.matchesStart(character);
+  }
+  Result<bool> isCased(std::string_view character, uint32_t line) {
+    return isOf(classes.cased, character, isLetterAscii(character[0]), line);
+  }
+
+  /// Whether the capital sigma at `begin` of `text`, which ends before `end`, ends a word: the next character
+  /// that has a case, if ignorable ones are passed over, stands before it and not after it.
+  Result<bool> endsWord(std::string_view text, size_t begin, size_t end, uint32_t line) {
+    auto ignored = [&](std::string_view character) {
+      return isOf(classes.caseIgnorable, character, std::strchr("'.:^`", character[0]) && character[0] != 0,
+                  line);
+    };
+    bool after = false;
+    for (size_t at = begin; at > 0 && !after;) {
+      size_t stop = at;
+      (void)previousCodePoint(text, at);
+      LORAC_TRY(spend(1, line));
+      LORAC_ASSIGN(bool skip, ignored(text.substr(at, stop - at)));
+      if (skip)
+        continue;
+      LORAC_ASSIGN(after, isCased(text.substr(at, stop - at), line));
+      break;
+    }
+    for (size_t at = end; after && at < text.size();) {
+      size_t start = at;
+      (void)nextCodePoint(text, at);
+      LORAC_TRY(spend(1, line));
+      LORAC_ASSIGN(bool skip, ignored(text.substr(start, at - start)));
+      if (skip)
+        continue;
+      LORAC_ASSIGN(bool before, isCased(text.substr(start, at - start), line));
+      return !before;
+    }
+    return after;
+  }
+
+  /// As Python changes it: without a language, and one character may become several.
+  Result<Value> changeCase(const std::string &text, Case to, uint32_t line) {
     LORAC_TRY(payText(text.size(), line));
-    if (!isAscii(text)) {
-      for (size_t position = 0; position < text.size();) {
-        size_t begin = position;
-        if (nextCodePoint(text, position) < 0x80)
-          continue;
-        LORAC_TRY(spend(1, line));
-        LORAC_ASSIGN(bool cased,
-                     classes.cased.matchesStart(std::string_view(text).substr(begin, position - begin)));
-        if (cased)
-          return templateError(Code::Unsupported, line)
-                 << "'" << name << "' of a text with letters outside of ASCII is not supported";
-      }
-    }
-    std::string result = text;
+    std::string result;
+    result.reserve(text.size());
     bool wordStarts = true;
-    for (char &c : result) {
-      switch (to) {
-      case Case::Upper:
-        c = upperAscii(c);
-        break;
-      case Case::Lower:
-        c = lowerAscii(c);
-        break;
-      case Case::Capitalize:
-        c = wordStarts ? upperAscii(c) : lowerAscii(c);
+    size_t piece = 0; // for the filter `title`: where what the lower() of its word sees begins
+    for (size_t position = 0; position < text.size();) {
+      size_t begin = position;
+      char32_t c = nextCodePoint(text, position);
+      std::string_view character = std::string_view(text).substr(begin, position - begin);
+      bool upper = to == Case::Upper || (to != Case::Lower && wordStarts);
+      if (c < 0x80) {
+        result += upper ? upperAscii(char(c)) : lowerAscii(char(c));
+      } else if (upper) {
+        // Python's methods make title case of a word's first letter; the filter makes upper case of it.
+        if (to == Case::Upper || to == Case::FilterTitle)
+          unicode::appendUpper(result, c);
+        else
+          unicode::appendTitle(result, c);
+      } else if (c == 0x3a3) {
+        std::string_view seen = std::string_view(text).substr(piece);
+        LORAC_ASSIGN(bool last, endsWord(seen, begin - piece, position - piece, line));
+        appendUtf8(result, last ? 0x3c2 : 0x3c3);
+      } else {
+        unicode::appendLower(result, c);
+      }
+      if (to == Case::Capitalize) {
         wordStarts = false;
-        break;
-      case Case::MethodTitle: { // each run of letters
-        bool letter = isLetterAscii(c);
-        c = wordStarts ? upperAscii(c) : lowerAscii(c);
-        wordStarts = !letter;
-        break;
-      }
-      case Case::FilterTitle: { // what follows white space, -, (, {, [ or <
-        bool separates = isPythonSpace(uint8_t(c)) || std::strchr("-({[<", c) != nullptr;
-        c = wordStarts ? upperAscii(c) : lowerAscii(c);
-        wordStarts = separates && uint8_t(c) < 0x80 && c != '\0';
-        break;
-      }
+      } else if (to == Case::MethodTitle) { // each run of letters
+        LORAC_ASSIGN(bool cased, isCased(character, line));
+        wordStarts = !cased;
+      } else if (to == Case::FilterTitle) {
+        bool separates = separatesWords(c);
+        if (separates || wordStarts)
+          piece = position;
+        wordStarts = separates;
       }
     }
-    return Value::text(std::move(result));
+    return makeText(std::move(result), line);
+  }
+
+  /// For the filter `title`: white space, -, (, {, [ and <.
+  static bool separatesWords(char32_t c) {
+    return isPythonSpace(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
   }
 
   /// `chars`: none for white space, else the set of characters that go.
@@ -1252,13 +1292,13 @@ private:
     const std::string &text = object.asText();
     switch (method) {
     case Method::Capitalize:
-      return changeCase(text, Case::Capitalize, expr.name, line);
+      return changeCase(text, Case::Capitalize, line);
     case Method::Lower:
-      return changeCase(text, Case::Lower, expr.name, line);
+      return changeCase(text, Case::Lower, line);
     case Method::Upper:
-      return changeCase(text, Case::Upper, expr.name, line);
+      return changeCase(text, Case::Upper, line);
     case Method::Title:
-      return changeCase(text, Case::MethodTitle, expr.name, line);
+      return changeCase(text, Case::MethodTitle, line);
     case Method::Strip:
       return strip(view, args[0], true, true, line);
     case Method::LStrip:
@@ -1563,13 +1603,13 @@ private:
     LORAC_ASSIGN(std::string text, textOf(value, line));
     switch (filter) {
     case Filter::Capitalize:
-      return changeCase(text, Case::Capitalize, name, line);
+      return changeCase(text, Case::Capitalize, line);
     case Filter::Lower:
-      return changeCase(text, Case::Lower, name, line);
+      return changeCase(text, Case::Lower, line);
     case Filter::Upper:
-      return changeCase(text, Case::Upper, name, line);
+      return changeCase(text, Case::Upper, line);
     case Filter::Title:
-      return changeCase(text, Case::FilterTitle, name, line);
+      return changeCase(text, Case::FilterTitle, line);
     case Filter::Trim:
       return strip(text, args[0], true, true, line);
     default: // String and Safe
@@ -1704,8 +1744,9 @@ private:
 
 Result<CharacterClasses> CharacterClasses::create() {
   LORAC_ASSIGN(Regex cased, Regex::compile("\\p{Cased}"));
+  LORAC_ASSIGN(Regex caseIgnorable, Regex::compile("\\p{Case_Ignorable}"));
   LORAC_ASSIGN(Regex notPrintable, Regex::compile("[\\p{C}\\p{Z}]"));
-  return CharacterClasses{std::move(cased), std::move(notPrintable)};
+  return CharacterClasses{std::move(cased), std::move(caseIgnorable), std::move(notPrintable)};
 }
 
 Result<std::string> render(const Block &program, const CharacterClasses &classes,

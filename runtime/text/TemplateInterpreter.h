@@ -21,8 +21,9 @@ constexpr uint32_t kMaxValueDepth = 100; ///< of lists and dicts in each other
 
 /// Kinds of characters that take Unicode's tables.
 struct CharacterClasses {
-  Regex cased;        ///< has a case, so that upper() may change it
-  Regex notPrintable; ///< what Python's repr writes as an escape
+  Regex cased;         ///< has a case, so that title() takes it for a letter
+  Regex caseIgnorable; ///< passed over where a capital sigma asks whether its word ends
+  Regex notPrintable;  ///< what Python's repr writes as an escape
   static Result<CharacterClasses> create();
 };
 

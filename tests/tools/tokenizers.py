@@ -11,10 +11,8 @@ import json
 import pathlib
 import random
 import struct
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unicodedata
 
@@ -23,39 +21,6 @@ sys.path = [folder for folder in sys.path if pathlib.Path(folder or ".").resolve
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MARK = "\u2581"
-
-
-class Server:
-    """tests/tools/TextServer.cpp."""
-
-    def __init__(self, program):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def ask_all(self, requests):
-        """One answer for each."""
-        data = b"".join(json.dumps(request).encode() + b"\n" for request in requests)
-
-        def write():
-            self.process.stdin.write(data)
-            self.process.stdin.flush()
-
-        # Beside the reading, for neither pipe holds all.
-        writer = threading.Thread(target=write)
-        writer.start()
-        answers = []
-        for request in requests:
-            line = self.process.stdout.readline()
-            if not line:
-                raise AssertionError(f"the program ended: {self.process.wait()}, at {request}")
-            answers.append(json.loads(line))
-        writer.join()
-        return answers
-
-    def ask(self, **request):
-        answer = self.ask_all([request])[0]
-        if "error" in answer:
-            raise AssertionError(f"{answer} for {str(request)[:200]}")
-        return answer
 
 
 # ---- texts -------------------------------------------------------------------------------------------------------------------------
@@ -304,6 +269,7 @@ def main():
     print(f"tokenizers: seed {options.seed}", flush=True)
     sys.path.append(str(HERE))
     from pypi import packages
+    from text_server import Server
     sys.path.pop()
     packages(options.packages, "tokenizers==0.23.3")
     from tokenizers import Tokenizer, normalizers, pre_tokenizers

@@ -1,8 +1,11 @@
 //===- ChatTemplate.cpp - messages to a prompt ----------------------------===//
 #include "runtime/text/ChatTemplate.h"
 
+#include "runtime/text/TemplateInterpreter.h"
 #include "tests/runtime/text/TextGoldens.h"
 #include "tests/support/StatusTest.h"
+
+#include <functional>
 
 namespace lorac {
 namespace {
@@ -43,7 +46,7 @@ TEST(ChatTemplate, RendersAModelsOwnTemplateAsTheReference) {
 // A case has either the text, or what the template itself raises.
 TEST(ChatTemplate, RendersEveryFormAsTheReference) {
   nlohmann::json golden = goldenJson("chat_forms.json");
-  ASSERT_GE(golden["forms"].size(), 7u);
+  ASSERT_GE(golden["forms"].size(), 12u);
   for (const auto &form : golden["forms"]) {
     auto chat = ChatTemplate::parse(form["template"].get<std::string>());
     ASSERT_OK(chat);
@@ -239,8 +242,6 @@ TEST(ChatTemplate, RejectsWhatDoesNotFitTogether) {
 }
 
 TEST(ChatTemplate, RefusesWhileRenderingWhatItCannotDo) {
-  EXPECT_STATUS(render("{{ 'ä'|upper }}"), Code::Unsupported,
-                "line 1: 'upper' of a text with letters outside of ASCII is not supported");
   EXPECT_STATUS(render("{{ '%s' % 1 }}"), Code::Unsupported, "formatting with operator '%' is not supported");
   EXPECT_STATUS(render("{{ {1: 2} }}"), Code::Unsupported,
                 "a mapping with a key of type integer is not supported");
@@ -261,12 +262,79 @@ TEST(ChatTemplate, RejectsMessagesThatAreNotUtf8) {
 // ------------------------------------
 
 TEST(ChatTemplate, BoundsSteps) {
+  EXPECT_STATUS(render("{% for a in range(1000000000) %}{% endfor %}"), Code::InvalidArgument, "steps");
   EXPECT_STATUS(render("{% for a in range(1000) %}{% for b in range(1000) %}{% for c in range(1000) %}"
                        "{% endfor %}{% endfor %}{% endfor %}"),
                 Code::InvalidArgument, "rendering takes more than 10000000 steps");
   EXPECT_STATUS(render("{{ range(9223372036854775807)|length }}"), Code::InvalidArgument, "steps");
   EXPECT_STATUS(render("{{ range(-9223372036854775807, 9223372036854775807, 2)|length }}"),
                 Code::InvalidArgument, "steps");
+}
+
+// Each limit at its last value and one past it.
+TEST(ChatTemplate, LimitsAreWhereTheyAreSaidToBe) {
+  auto many = [](const std::string &unit, size_t count) {
+    std::string text;
+    for (size_t i = 0; i < count; ++i)
+      text += unit;
+    return text;
+  };
+  auto range = [](uint64_t count) { return "{{ range(" + std::to_string(count) + ")|length }}"; };
+  const uint64_t elements = jinja::kMaxSteps / 4 - 2; // four steps each, and the expressions themselves
+  EXPECT_OK(render(range(elements)));
+  EXPECT_STATUS(render(range(elements + 1)), Code::InvalidArgument,
+                "rendering takes more than 10000000 steps");
+
+  auto text = [](uint64_t size) { return "{{ 'x' * " + std::to_string(size) + " }}"; };
+  auto whole = render(text(jinja::kMaxOutput));
+  ASSERT_OK(whole);
+  EXPECT_EQ(whole->size(), jinja::kMaxOutput);
+  EXPECT_STATUS(render(text(jinja::kMaxOutput + 1)), Code::InvalidArgument,
+                "a text of more than 16777216 bytes");
+  EXPECT_STATUS(render(text(jinja::kMaxOutput) + "y"), Code::InvalidArgument,
+                "the output has more than 16777216 bytes");
+
+  // The statement or tag around them is a level, and so is what is innermost.
+  auto blocks = [&](size_t count) { return many("{% if 1 %}", count) + many("{% endif %}", count); };
+  auto sums = [&](size_t count) { return "{{ 1" + many(" + 1", count) + " }}"; };
+  for (const auto &nest : {std::function(blocks), std::function(sums)}) {
+    EXPECT_OK(render(nest(jinja::kMaxDepth - 2)));
+    EXPECT_STATUS(render(nest(jinja::kMaxDepth - 1)), Code::InvalidArgument, "nested more than 200 deep");
+  }
+  auto calls = [](size_t count) {
+    return "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(" + std::to_string(count) +
+           ") }}";
+  };
+  EXPECT_OK(render(calls(jinja::kMaxDepth / 3 - 1))); // three levels a call
+  EXPECT_STATUS(render(calls(jinja::kMaxDepth / 3)), Code::InvalidArgument, "nested more than 200 deep");
+
+  auto lists = [](size_t count) {
+    return "{% set n = namespace(x=[1]) %}{% for a in range(" + std::to_string(count) +
+           ") %}{% set n.x = [n.x] %}{% endfor %}";
+  };
+  EXPECT_OK(render(lists(jinja::kMaxValueDepth - 2))); // one was there, and the namespace holds it
+  EXPECT_STATUS(render(lists(jinja::kMaxValueDepth - 1)), Code::InvalidArgument,
+                "lists nested more than 100 deep");
+
+  EXPECT_OK(ChatTemplate::parse(std::string(1 << 20, 'x')));
+  EXPECT_STATUS(ChatTemplate::parse(std::string((1 << 20) + 1, 'x')), Code::InvalidArgument,
+                "chat template has 1048577 bytes, at most 1048576 are read");
+}
+
+TEST(ChatTemplate, LettersOutsideOfAsciiHaveCase) {
+  // As Python has it: several letters for one, title case for a method's first letter, the sigma of a word's
+  // end.
+  expectText("{{ 'straße ŉ'|upper }} {{ 'ÄÖÜ İ'|lower }} {{ 'ǆ ﬃ'|capitalize }}", "STRASSE ʼN äöü i̇ ǅ ﬃ");
+  expectText("{{ 'ΣΑΣ ΑΣ. ΑΣΑ Σ'|lower }}", "σας ας. ασα σ");
+  expectText("{{ 'éa éa'.title() }} {{ 'ǆa-ǆa'.title() }} {{ 'ǆa-ǆa'|title }}", "Éa Éa ǅa-ǅa Ǆa-Ǆa");
+  expectText("{{ '日本語 🙂'|upper }}", "日本語 🙂");
+}
+
+// Each sigma looks over all marks around it: quadratic, and so paid for.
+TEST(ChatTemplate, BoundsSigmas) {
+  EXPECT_STATUS(
+      render("{% for i in range(100) %}{{ ('a' ~ ':' * 1000000 ~ 'Σ') | lower | length }}{% endfor %}"),
+      Code::InvalidArgument, "steps");
 }
 
 TEST(ChatTemplate, BoundsOutput) {
