@@ -2,7 +2,7 @@
 # Installs what is missing, builds everything and passes every test: test.sh [--no-lint]
 # In order: formatting; the whole build with warnings as errors; the linter; the runtime alone, in a mount namespace without MLIR; unit tests of
 # runtime and kernels under AddressSanitizer and UBSan; at the end all tests of the whole build, the goldens through the command line
-# and Vulkan's validation layers included. Stops at the first failure.
+# and Vulkan's validation layers included; what a driver decides, once more on a newer Mesa. Stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,4 +46,8 @@ ctest --preset asan-ubsan -j "$jobs"
 
 step "all tests"
 ctest --preset dev -j "$jobs"
+
+step "a second Vulkan driver: the newer Mesa of Debian's backports"
+scripts/mesa.sh build/dev/bin/lorac devices
+scripts/mesa.sh ctest --preset dev -L driver -j "$jobs"
 step "done"
