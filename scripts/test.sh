@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything and passes every test: test.sh [--no-lint]
 # In order: formatting; the whole build with warnings as errors; the linter; the runtime alone, in a mount namespace without MLIR; unit tests of
-# runtime and kernels under AddressSanitizer and UBSan; at the end all tests of the whole build, the goldens through the command line
-# and Vulkan's validation layers included; what a driver decides, once more on a newer Mesa. Stops at the first failure.
+# runtime and kernels under AddressSanitizer and UBSan; then all tests of the whole build, the goldens through the command line
+# and Vulkan's validation layers included; models of gigabytes (5 GB of disk for a while); what a driver decides, once more on a newer
+# Mesa. Stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,6 +47,10 @@ ctest --preset asan-ubsan -j "$jobs"
 
 step "all tests"
 ctest --preset dev -j "$jobs"
+
+step "large models: 1.1 billion parameters, 128k words"
+LORAC_KERNEL_CACHE=build/dev/kernel-cache python3 -B tests/scale/scale.py --lorac build/dev/bin/lorac --lorac-opt build/dev/bin/lorac-opt \
+  --folder build/scale --cases llama-1.1b,head-128k
 
 step "a second Vulkan driver: the newer Mesa of Debian's backports"
 scripts/mesa.sh build/dev/bin/lorac devices

@@ -231,6 +231,7 @@ LogicalResult ModelWriter::compileKernels() {
     std::jthread second(work, false);
     work(true);
   }
+  progress("compiling kernels", requests.size(), requests.size()); // the last may have been the second's
   for (size_t i = 0; i < requests.size(); ++i) {
     if (!failures[i].isOk())
       return report(kernels[i], failures[i]);

@@ -50,7 +50,7 @@ class Scale:
 
     # ---- pieces -------------------------------------------------------------------------------------
 
-    def compile(self, name, source, *options, works=("reading weights", "writing weights")):
+    def compile(self, name, source, *options):
         """Compiles on a terminal; the model's path."""
         model = self.folder / f"{name}.lorac"
         done = watch.watch(self.lorac.program, "compile", source, "-o", model, "--json", *options, environment=self.lorac.environment)
@@ -58,7 +58,7 @@ class Scale:
         if done.code != 0:
             raise AssertionError(f"{name} does not compile")
         shown = re.findall(r"\[([#.]{30})\] ([a-z ]+)", done.terminal)
-        for work in works:
+        for work in "reading weights", "compiling kernels", "writing weights":
             bars = [bar.count("#") for bar, what in shown if what.strip() == work]
             self.expect(bars and bars == sorted(bars) and bars[-1] == 30, f"{name}: progress of '{work}' was {bars}")
         self.expect(done.terminal.endswith("\r\x1b[K"), f"{name}: progress is not wiped: {done.terminal[-40:]!r}")
@@ -175,7 +175,7 @@ class Scale:
 
     def llama_1_1b(self):
         made = checkpoint.write(self.folder / "llama-1.1b", checkpoint.SHAPES["llama-1.1b"], "F16", {0, 11, 21})
-        model = self.compile("llama-1.1b", made.folder, works=("reading weights", "compiling kernels", "writing weights"))
+        model = self.compile("llama-1.1b", made.folder)
         tokens = [5, 6, 31999, 0, 16000, 9, 10, 11, 12, 13, 14]
         new, logits, stats = self.run("llama-1.1b", model, tokens, 4)
         self.spans("llama-1.1b", stats, 3)
