@@ -3,6 +3,7 @@
 
 #include "compiler/emit/ModelWriter.h"
 #include "compiler/import/Import.h"
+#include "compiler/import/ModuleText.h"
 #include "compiler/passes/Stages.h"
 #include "dialect/lora/Lora.h"
 #include "dialect/plan/Plan.h"
@@ -130,6 +131,7 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
   OwningOpRef<ModuleOp> module;
   if (StringRef(options.input).ends_with(".mlir")) {
     LORAC_ASSIGN(std::string text, readTextFile(options.input, MaxTextBytes));
+    LORAC_TRY(checkModuleText(text, options.input));
     llvm::SourceMgr sources;
     sources.AddNewSourceBuffer(llvm::MemoryBuffer::getMemBufferCopy(text, options.input), llvm::SMLoc());
     module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));

@@ -11,11 +11,11 @@ runtime_packages=(
   libvulkan-dev libvulkan1 mesa-vulkan-drivers vulkan-validationlayers
   libgtest-dev nlohmann-json3-dev
 )
-# The compiler and the driver; the formatter and the linter that the tests run; pip fetches the demo's model.
+# The compiler and the driver; the formatter and the linter that the tests run; clang with its sanitizers and libFuzzer; pip fetches the demo's model.
 compiler_packages=(
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools
   libshaderc-dev spirv-tools libcli11-dev flatbuffers-compiler
-  clang-format-22 clang-tidy-22 python3-pip
+  clang-format-22 clang-tidy-22 clang-22 libclang-rt-22-dev python3-pip
 )
 
 packages=("${runtime_packages[@]}" "${compiler_packages[@]}")

@@ -259,10 +259,17 @@ LogicalResult AdapterOp::verify() {
   return success();
 }
 
+/// Of a head of 8,192 values.
+constexpr int64_t kMaxFrequencies = 4096;
+
 LogicalResult RopeTableOp::verify() {
   auto values = dyn_cast<DenseFPElementsAttr>(getFrequencies());
   if (!values || values.getType().getRank() != 1 || !values.getElementType().isF64())
     return emitOpError() << "needs a vector of f64";
+  // A splat may stand for as many as it likes.
+  if (values.getNumElements() > kMaxFrequencies)
+    return emitOpError() << "has " << values.getNumElements() << " frequencies, at most " << kMaxFrequencies
+                         << " are possible";
   for (APFloat value : values)
     if (!value.isFinite() || value.isNegative())
       return emitOpError("holds a frequency that is negative or not finite");

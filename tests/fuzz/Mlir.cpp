@@ -1,5 +1,6 @@
 // A .mlir text: what `lorac compile` does with it up to the plan, files left aside: weights stay where they
 // are, and no kernel is compiled.
+#include "compiler/import/ModuleText.h"
 #include "compiler/passes/Stages.h"
 #include "dialect/lora/Lora.h"
 #include "dialect/plan/Plan.h"
@@ -41,6 +42,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     errors += diagnostic.getSeverity() == DiagnosticSeverity::Error;
     return success();
   });
+  Status text = checkModuleText(textOf(data, size), "input.mlir");
+  requireTyped(text);
+  if (!text.isOk())
+    return 0;
   OwningOpRef<ModuleOp> module = parse(std::string(textOf(data, size)), context);
   require(module || errors > 0, "a text that is refused is refused with an error");
   if (!module)

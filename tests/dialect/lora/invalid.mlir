@@ -121,6 +121,12 @@ lora.rope_table @rope dense<[1.0, 0.5]> : tensor<2xf32>
 
 // -----
 
+lora.rope_table @most dense<1.0> : tensor<4096xf64>
+// expected-error@+1 {{has 4097 frequencies, at most 4096 are possible}}
+lora.rope_table @rope dense<1.0> : tensor<4097xf64>
+
+// -----
+
 // expected-error@+1 {{holds a frequency that is negative or not finite}}
 lora.rope_table @rope dense<[1.0, -0.5]> : tensor<2xf64>
 
