@@ -27,10 +27,10 @@ struct TensorType {
 };
 constexpr TensorType kTensorTypes[] = {
     {0, "F32", Encoding::F32},    {1, "F16", Encoding::F16},     {2, "Q4_0", Encoding::Q4_0},
-    {3, "Q4_1", Encoding::Q4_1},  {6, "Q5_0", std::nullopt},     {7, "Q5_1", std::nullopt},
+    {3, "Q4_1", Encoding::Q4_1},  {6, "Q5_0", Encoding::Q5_0},   {7, "Q5_1", Encoding::Q5_1},
     {8, "Q8_0", Encoding::Q8_0},  {9, "Q8_1", std::nullopt},     {10, "Q2_K", std::nullopt},
-    {11, "Q3_K", std::nullopt},   {12, "Q4_K", std::nullopt},    {13, "Q5_K", std::nullopt},
-    {14, "Q6_K", std::nullopt},   {15, "Q8_K", std::nullopt},    {16, "IQ2_XXS", std::nullopt},
+    {11, "Q3_K", std::nullopt},   {12, "Q4_K", Encoding::Q4_K},  {13, "Q5_K", Encoding::Q5_K},
+    {14, "Q6_K", Encoding::Q6_K}, {15, "Q8_K", std::nullopt},    {16, "IQ2_XXS", std::nullopt},
     {17, "IQ2_XS", std::nullopt}, {18, "IQ3_XXS", std::nullopt}, {19, "IQ1_S", std::nullopt},
     {20, "IQ4_NL", std::nullopt}, {21, "IQ3_S", std::nullopt},   {22, "IQ2_S", std::nullopt},
     {23, "IQ4_XS", std::nullopt}, {24, "I8", std::nullopt},      {25, "I16", std::nullopt},
@@ -335,8 +335,8 @@ Result<TensorLocation> GgufFile::locate(const std::string &name, const GgufTenso
     return Status(Code::Unsupported) << filePath << ": tensor " << shown(name) << " is "
                                      << (type ? std::string(type->name)
                                               : "of ggml type " + std::to_string(tensor.type))
-                                     << ", supported are F32, F16, BF16, Q4_0, Q4_1 and Q8_0; quantize the "
-                                        "checkpoint to one of them";
+                                     << ", supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, "
+                                        "Q5_K and Q6_K; quantize the checkpoint to one of them";
   if (tensor.shape.empty() || tensor.shape.size() > 2)
     return Status(Code::Unsupported) << filePath << ": tensor " << shown(name) << " has shape "
                                      << shownShape(tensor.shape) << ", a vector or matrix was expected";

@@ -64,7 +64,7 @@ public:
   Result<std::optional<std::string_view>> stringKey(const std::string &key) const;
 
   /// Where the tensor is, as a matrix; a vector is one row. Unsupported, naming the type, for all but F32,
-  /// F16, BF16, Q4_0, Q4_1 and Q8_0 and for other ranks than 1 and 2.
+  /// F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K and for other ranks than 1 and 2.
   Result<TensorLocation> locate(const std::string &name, const GgufTensor &tensor) const;
 
 private:

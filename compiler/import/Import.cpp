@@ -152,7 +152,7 @@ Result<std::vector<Digest>> digestAll(FileCache &files, const ImportedModel &mod
 }
 
 lora::SourceAttr sourceAttr(MLIRContext *context, const TensorLocation &location) {
-  static_assert(uint32_t(Encoding::Q8_0) == uint32_t(lora::SourceType::Q8_0));
+  static_assert(uint32_t(Encoding::Q6_K) == uint32_t(lora::SourceType::Q6_K));
   return lora::SourceAttr::get(context, StringAttr::get(context, location.file), location.offset,
                                location.size, lora::SourceType(uint32_t(location.encoding)),
                                location.interleavedHeads);

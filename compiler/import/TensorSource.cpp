@@ -27,8 +27,102 @@ template <typename T> T load(const uint8_t *bytes) {
   return value;
 }
 
-/// One row of `cols` values from its bytes to f32. Blocks run along the row. The products are exact in f32
-/// (f16 has 11 bits of mantissa, the codes at most 8), so Q4_1's sum is the only rounding.
+/// The 6-bit scale and minimum of sub-block `j` (of 8) in the 12 bytes that Q4_K and Q5_K pack them into.
+std::pair<uint32_t, uint32_t> scaleAndMinimum(const uint8_t *packed, uint32_t j) {
+  if (j < 4)
+    return {packed[j] & 63u, packed[j + 4] & 63u};
+  return {(packed[j + 4] & 15u) | (uint32_t(packed[j - 4]) >> 6 << 4),
+          (uint32_t(packed[j + 4]) >> 4) | (uint32_t(packed[j]) >> 6 << 4)};
+}
+
+/// One block to its values. Formulas and bit layouts are those of ggml's block types; d, m and dmin are
+/// f16, and what is rounded is rounded once a step in f32, as there.
+void decodeQ4_0(const uint8_t *bytes, float *out) {
+  float d = halfToFloat(load<uint16_t>(bytes));
+  for (uint32_t i = 0; i < 16; ++i) {
+    uint8_t pair = bytes[2 + i];
+    out[i] = d * float(int(pair & 15) - 8);
+    out[i + 16] = d * float(int(pair >> 4) - 8);
+  }
+}
+
+void decodeQ4_1(const uint8_t *bytes, float *out) {
+  float d = halfToFloat(load<uint16_t>(bytes)), m = halfToFloat(load<uint16_t>(bytes + 2));
+  for (uint32_t i = 0; i < 16; ++i) {
+    uint8_t pair = bytes[4 + i];
+    out[i] = d * float(pair & 15) + m;
+    out[i + 16] = d * float(pair >> 4) + m;
+  }
+}
+
+void decodeQ5_0(const uint8_t *bytes, float *out) {
+  float d = halfToFloat(load<uint16_t>(bytes));
+  uint32_t fifth = load<uint32_t>(bytes + 2);
+  for (uint32_t i = 0; i < 16; ++i) {
+    uint32_t pair = bytes[6 + i];
+    out[i] = d * float(int((pair & 15) | (fifth >> i & 1) << 4) - 16);
+    out[i + 16] = d * float(int(pair >> 4 | (fifth >> (i + 16) & 1) << 4) - 16);
+  }
+}
+
+void decodeQ5_1(const uint8_t *bytes, float *out) {
+  float d = halfToFloat(load<uint16_t>(bytes)), m = halfToFloat(load<uint16_t>(bytes + 2));
+  uint32_t fifth = load<uint32_t>(bytes + 4);
+  for (uint32_t i = 0; i < 16; ++i) {
+    uint32_t pair = bytes[8 + i];
+    out[i] = d * float((pair & 15) | (fifth >> i & 1) << 4) + m;
+    out[i + 16] = d * float(pair >> 4 | (fifth >> (i + 16) & 1) << 4) + m;
+  }
+}
+
+void decodeQ8_0(const uint8_t *bytes, float *out) {
+  float d = halfToFloat(load<uint16_t>(bytes));
+  for (uint32_t i = 0; i < 32; ++i)
+    out[i] = d * float(int8_t(bytes[2 + i]));
+}
+
+/// Q4_K, and with `fifths` (32 bytes; bit j of byte i belongs to value i of sub-block j) Q5_K.
+void decodeScaledNibbles(const uint8_t *head, const uint8_t *fifths, const uint8_t *nibbles, float *out) {
+  float d = halfToFloat(load<uint16_t>(head)), dmin = halfToFloat(load<uint16_t>(head + 2));
+  for (uint32_t j = 0; j < 8; ++j) {
+    auto [scale, minimum] = scaleAndMinimum(head + 4, j);
+    float step = d * float(scale), base = dmin * float(minimum);
+    for (uint32_t i = 0; i < 32; ++i) {
+      // 64 values in 32 bytes: the even sub-block in the low nibbles.
+      uint32_t code = uint32_t(nibbles[j / 2 * 32 + i]) >> (j % 2 * 4) & 15;
+      if (fifths)
+        code |= (uint32_t(fifths[i]) >> j & 1) << 4;
+      out[j * 32 + i] = step * float(code) - base;
+    }
+  }
+}
+void decodeQ4_K(const uint8_t *bytes, float *out) { decodeScaledNibbles(bytes, nullptr, bytes + 16, out); }
+void decodeQ5_K(const uint8_t *bytes, float *out) { decodeScaledNibbles(bytes, bytes + 16, bytes + 48, out); }
+
+void decodeQ6_K(const uint8_t *bytes, float *out) {
+  const uint8_t *low = bytes, *high = bytes + 128, *scales = bytes + 192;
+  float d = halfToFloat(load<uint16_t>(bytes + 208));
+  for (uint32_t value = 0; value < 256; ++value) {
+    uint32_t half = value / 128, chunk = value / 32 % 4, i = value % 32;
+    uint32_t nibble = uint32_t(low[half * 64 + 32 * (chunk & 1) + i]) >> (chunk / 2 * 4) & 15;
+    uint32_t code = nibble | (uint32_t(high[half * 32 + i]) >> (2 * chunk) & 3) << 4;
+    out[value] = d * float(int8_t(scales[value / 16])) * float(int(code) - 32);
+  }
+}
+
+/// A table row for each encoding, by its number; plain types have no decoder of blocks.
+struct Coding {
+  EncodingInfo info;
+  void (*decode)(const uint8_t *block, float *values);
+};
+constexpr Coding kCodings[] = {
+    {{"f32", 1, 4}, nullptr},         {{"f16", 1, 2}, nullptr},        {{"bf16", 1, 2}, nullptr},
+    {{"q4_0", 32, 18}, decodeQ4_0},   {{"q4_1", 32, 20}, decodeQ4_1},  {{"q8_0", 32, 34}, decodeQ8_0},
+    {{"q5_0", 32, 22}, decodeQ5_0},   {{"q5_1", 32, 24}, decodeQ5_1},  {{"q4_k", 256, 144}, decodeQ4_K},
+    {{"q5_k", 256, 176}, decodeQ5_K}, {{"q6_k", 256, 210}, decodeQ6_K}};
+static_assert(std::size(kCodings) == size_t(Encoding::Q6_K) + 1);
+
+/// One row of `cols` values from its bytes to f32. Blocks run along the row.
 void decodeRow(Encoding encoding, const uint8_t *bytes, uint64_t cols, float *out) {
   switch (encoding) {
   case Encoding::F32:
@@ -42,33 +136,10 @@ void decodeRow(Encoding encoding, const uint8_t *bytes, uint64_t cols, float *ou
     for (uint64_t k = 0; k < cols; ++k)
       out[k] = bfloatToFloat(load<uint16_t>(bytes + 2 * k));
     return;
-  case Encoding::Q4_0:
-    for (uint64_t block = 0; block < cols / 32; ++block, bytes += 18, out += 32) {
-      float d = halfToFloat(load<uint16_t>(bytes));
-      for (uint32_t i = 0; i < 16; ++i) {
-        uint8_t pair = bytes[2 + i];
-        out[i] = d * float(int(pair & 15) - 8);
-        out[i + 16] = d * float(int(pair >> 4) - 8);
-      }
-    }
-    return;
-  case Encoding::Q4_1:
-    for (uint64_t block = 0; block < cols / 32; ++block, bytes += 20, out += 32) {
-      float d = halfToFloat(load<uint16_t>(bytes)), m = halfToFloat(load<uint16_t>(bytes + 2));
-      for (uint32_t i = 0; i < 16; ++i) {
-        uint8_t pair = bytes[4 + i];
-        out[i] = d * float(pair & 15) + m;
-        out[i + 16] = d * float(pair >> 4) + m;
-      }
-    }
-    return;
-  case Encoding::Q8_0:
-    for (uint64_t block = 0; block < cols / 32; ++block, bytes += 34, out += 32) {
-      float d = halfToFloat(load<uint16_t>(bytes));
-      for (uint32_t i = 0; i < 32; ++i)
-        out[i] = d * float(int8_t(bytes[2 + i]));
-    }
-    return;
+  default:
+    const Coding &coding = kCodings[size_t(encoding)];
+    for (uint64_t k = 0; k < cols; k += coding.info.blockValues, bytes += coding.info.blockBytes)
+      coding.decode(bytes, out + k);
   }
 }
 
@@ -82,11 +153,7 @@ bool allFinite(const float *values, uint64_t count) {
 
 } // namespace
 
-const EncodingInfo &encodingInfo(Encoding encoding) {
-  static constexpr EncodingInfo table[] = {{"f32", 1, 4},    {"f16", 1, 2},    {"bf16", 1, 2},
-                                           {"q4_0", 32, 18}, {"q4_1", 32, 20}, {"q8_0", 32, 34}};
-  return table[size_t(encoding)];
-}
+const EncodingInfo &encodingInfo(Encoding encoding) { return kCodings[size_t(encoding)].info; }
 
 Result<TensorSource> TensorSource::open(FileCache &files, const TensorLocation &location, std::string name) {
   const EncodingInfo &info = encodingInfo(location.encoding);

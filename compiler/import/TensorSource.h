@@ -17,7 +17,19 @@
 namespace lorac {
 
 /// How values are encoded in their file. The numbers are those of the lora dialect's SourceType.
-enum class Encoding : uint8_t { F32 = 0, F16 = 1, BF16 = 2, Q4_0 = 3, Q4_1 = 4, Q8_0 = 5 };
+enum class Encoding : uint8_t {
+  F32 = 0,
+  F16 = 1,
+  BF16 = 2,
+  Q4_0 = 3,
+  Q4_1 = 4,
+  Q8_0 = 5,
+  Q5_0 = 6,
+  Q5_1 = 7,
+  Q4_K = 8,
+  Q5_K = 9,
+  Q6_K = 10
+};
 
 struct EncodingInfo {
   std::string_view name;

@@ -190,6 +190,16 @@ static std::pair<uint64_t, uint64_t> blockOf(SourceType type) {
     return {32, 20};
   case SourceType::Q8_0:
     return {32, 34};
+  case SourceType::Q5_0:
+    return {32, 22};
+  case SourceType::Q5_1:
+    return {32, 24};
+  case SourceType::Q4_K:
+    return {256, 144};
+  case SourceType::Q5_K:
+    return {256, 176};
+  case SourceType::Q6_K:
+    return {256, 210};
   }
   llvm_unreachable("closed enum");
 }

@@ -69,7 +69,9 @@ def SegmentAttr : LoraAttr<"Segment", "segment"> {
 
 def SourceType : I32EnumAttr<"SourceType", "how the values of a tensor are encoded in its file", [
     I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">, I32EnumAttrCase<"BF16", 2, "bf16">,
-    I32EnumAttrCase<"Q4_0", 3, "q4_0">, I32EnumAttrCase<"Q4_1", 4, "q4_1">, I32EnumAttrCase<"Q8_0", 5, "q8_0">]> {
+    I32EnumAttrCase<"Q4_0", 3, "q4_0">, I32EnumAttrCase<"Q4_1", 4, "q4_1">, I32EnumAttrCase<"Q8_0", 5, "q8_0">,
+    I32EnumAttrCase<"Q5_0", 6, "q5_0">, I32EnumAttrCase<"Q5_1", 7, "q5_1">, I32EnumAttrCase<"Q4_K", 8, "q4_k">,
+    I32EnumAttrCase<"Q5_K", 9, "q5_k">, I32EnumAttrCase<"Q6_K", 10, "q6_k">]> {
   let cppNamespace = "::lorac::lora";
   let genSpecializedAttr = 0;
 }

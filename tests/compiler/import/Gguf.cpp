@@ -310,12 +310,12 @@ TEST_F(Gguf, RejectsKeysOfOtherTypes) {
   EXPECT_STATUS(file->stringKey("n"), Code::CorruptFile, "key n is not a text");
 }
 TEST_F(Gguf, NamesTypesThatItCannotRead) {
-  builder.tensors.push_back({"q", {256, 1}, 14, Bytes(210)});
+  builder.tensors.push_back({"q", {256, 1}, 10, Bytes(84)});
   builder.tensors.push_back({"x", {4}, 77, Bytes(4)});
   Result<GgufFile> file = read(builder.bytes());
   ASSERT_OK(file);
   EXPECT_STATUS(file->locate("q", file->tensors().at("q")), Code::Unsupported,
-                "tensor q is Q6_K, supported are F32");
+                "tensor q is Q2_K, supported are F32");
   EXPECT_STATUS(file->locate("x", file->tensors().at("x")), Code::Unsupported, "of ggml type 77");
 }
 // Whatever is cut off: an error, never a crash.

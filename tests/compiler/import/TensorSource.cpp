@@ -32,11 +32,14 @@ TEST_F(TensorSources, DequantizesExactly) {
   Result<SafetensorsTable> table = readSafetensors(files, goldens("packed/packed.safetensors"));
   ASSERT_OK(table);
   for (auto [name, encoding] : {std::pair("Q4_0", Encoding::Q4_0), std::pair("Q4_1", Encoding::Q4_1),
-                                std::pair("Q8_0", Encoding::Q8_0), std::pair("BF16", Encoding::BF16)}) {
+                                std::pair("Q5_0", Encoding::Q5_0), std::pair("Q5_1", Encoding::Q5_1),
+                                std::pair("Q8_0", Encoding::Q8_0), std::pair("Q4_K", Encoding::Q4_K),
+                                std::pair("Q5_K", Encoding::Q5_K), std::pair("Q6_K", Encoding::Q6_K),
+                                std::pair("BF16", Encoding::BF16)}) {
     SCOPED_TRACE(name);
     const SafetensorsEntry &bytes = table->at(std::string("gguf.") + name + ".bytes");
     const SafetensorsEntry &values = table->at(std::string("gguf.") + name + ".values");
-    const uint64_t count = values.shape[0], cols = 64;
+    const uint64_t count = values.shape[0], cols = encodingInfo(encoding).blockValues == 256 ? 512 : 64;
     Result<TensorSource> packed = TensorSource::open(
         files, {bytes.file, bytes.offset, bytes.size, encoding, count / cols, cols, 0}, name);
     Result<TensorSource> plain = TensorSource::open(
