@@ -16,13 +16,32 @@ Status ioError(const std::string &path, const char *what) {
   Code code = error == ENOENT || error == ENOTDIR ? Code::NotFound
               : error == ENOMEM                   ? Code::OutOfMemory
                                                   : Code::Io;
-  return Status(code) << path << ": " << what << ": " << std::strerror(error);
+  Status status = Status(code) << path << ": " << what << ": " << std::strerror(error);
+  if (error == ENOSPC || error == EDQUOT)
+    status << "; free space on that disk and try again";
+  return status;
 }
+
+/// A call that a signal interrupts is made again.
+template <typename Call> int uninterrupted(Call call) {
+  int result = call();
+  while (result < 0 && errno == EINTR)
+    result = call();
+  return result;
+}
+
+std::string folderOf(const std::string &path) {
+  std::string folder = path.substr(0, path.find_last_of('/') + 1);
+  return folder.empty() ? "." : folder;
+}
+
+/// Where the kernel shows an open file, so that it can be given a name.
+std::string descriptorPath(int descriptor) { return "/proc/self/fd/" + std::to_string(descriptor); }
 
 /// Opens a regular file for reading and tells its size.
 Result<int> openRegular(const std::string &path, uint64_t &size) {
   // A pipe without a writer would wait for ever; regular files know no such waiting.
-  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  int descriptor = uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
   if (descriptor < 0)
     return ioError(path, "cannot open");
   struct stat info{};
@@ -94,10 +113,20 @@ Result<std::string> readTextFile(const std::string &path, uint64_t limit) {
 }
 
 Result<AtomicFile> AtomicFile::create(const std::string &path) {
+  // Found now and not after all has been written: whether its folder takes a name of that length.
+  if (::access((path + ".tmp-4194304-999").c_str(), F_OK) != 0 && errno == ENAMETOOLONG)
+    return ioError(path, "cannot create a temporary file beside it");
   AtomicFile file;
   file.finalPath = path;
+  file.descriptor =
+      uninterrupted([&] { return ::open(folderOf(path).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666); });
+  if (file.descriptor >= 0 && ::access(descriptorPath(file.descriptor).c_str(), F_OK) == 0)
+    return file;
+  if (file.descriptor >= 0)
+    ::close(file.descriptor); // it could never be given a name
+  // Why there is none does not matter: what stands in the way of a file with a name too is told below.
   file.temporaryPath = path + ".tmp-XXXXXX";
-  file.descriptor = ::mkostemp(file.temporaryPath.data(), O_CLOEXEC);
+  file.descriptor = uninterrupted([&] { return ::mkostemp(file.temporaryPath.data(), O_CLOEXEC); });
   if (file.descriptor < 0) {
     file.temporaryPath.clear();
     return ioError(path, "cannot create a temporary file beside it");
@@ -107,6 +136,23 @@ Result<AtomicFile> AtomicFile::create(const std::string &path) {
   ::umask(mask);
   ::fchmod(file.descriptor, 0666 & ~mask);
   return file;
+}
+
+/// Gives the file a name in its folder, from which rename can take it: a link never replaces what is there.
+Status AtomicFile::nameTemporary() {
+  constexpr int MaxTries = 1000;
+  const std::string source = descriptorPath(descriptor),
+                    base = finalPath + ".tmp-" + std::to_string(::getpid()) + "-";
+  for (int number = 0; number < MaxTries; ++number) {
+    std::string name = base + std::to_string(number);
+    if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+      temporaryPath = std::move(name);
+      return Status::ok();
+    }
+    if (errno != EEXIST && errno != EINTR)
+      break;
+  }
+  return ioError(finalPath, "cannot name the file beside it");
 }
 
 AtomicFile::~AtomicFile() {
@@ -140,7 +186,9 @@ Status AtomicFile::writeAt(uint64_t offset, std::span<const uint8_t> bytes) {
     ssize_t count = ::pwrite(descriptor, bytes.data(), bytes.size(), off_t(offset));
     if (count < 0 && errno == EINTR)
       continue;
-    if (count < 0)
+    if (count == 0)
+      errno = EIO; // would repeat for ever
+    if (count <= 0)
       return ioError(finalPath, "cannot write");
     bytes = bytes.subspan(size_t(count));
     offset += uint64_t(count);
@@ -160,15 +208,17 @@ Status AtomicFile::padTo(uint64_t alignment) {
 }
 
 Status AtomicFile::commit() {
-  if (::fsync(descriptor) != 0)
+  if (uninterrupted([&] { return ::fsync(descriptor); }) != 0)
     return ioError(finalPath, "cannot flush");
-  if (::close(std::exchange(descriptor, -1)) != 0)
+  if (temporaryPath.empty())
+    LORAC_TRY(nameTemporary());
+  // An interrupted close has closed.
+  if (::close(std::exchange(descriptor, -1)) != 0 && errno != EINTR)
     return ioError(finalPath, "cannot close");
   if (::rename(temporaryPath.c_str(), finalPath.c_str()) != 0)
     return ioError(finalPath, "cannot replace");
   temporaryPath.clear();
-  std::string folder = finalPath.substr(0, finalPath.find_last_of('/') + 1);
-  int directory = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int directory = ::open(folderOf(finalPath).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory >= 0) { // the file is whole already; this makes the name durable
     ::fsync(directory);
     ::close(directory);

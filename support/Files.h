@@ -10,7 +10,10 @@
 
 namespace lorac {
 
-/// A whole file mapped read-only. Moves keep addresses. Not for files that others truncate meanwhile.
+/// A whole file mapped read-only. Moves keep addresses. The file may be replaced or deleted meanwhile, as
+/// AtomicFile does it: the mapping keeps the old one. Where somebody cuts it short in place, or its disk
+/// fails, reading the mapping raises SIGBUS, which no check beforehand can rule out; `lorac` ends with an
+/// error then.
 class MappedFile {
 public:
   MappedFile() = default;
@@ -37,8 +40,10 @@ private:
 /// A small text file, whole. `limit` bounds what is read; a larger file is InvalidArgument.
 Result<std::string> readTextFile(const std::string &path, uint64_t limit);
 
-/// Writes beside `path` and takes its place only at commit(): temporary file in the same folder, fsync,
-/// rename, fsync of the folder. Without commit nothing remains.
+/// Writes into `path`'s folder and takes its place only at commit(): a file without a name, fsync, a
+/// temporary name, rename, fsync of the folder. Without commit nothing remains, nor where the process is
+/// killed while it writes. File systems that know no files without a name (O_TMPFILE) get a temporary one,
+/// "PATH.tmp-" and six characters: there a killed process leaves it behind, and nothing reads it.
 class AtomicFile {
 public:
   AtomicFile() = default;
@@ -58,10 +63,12 @@ public:
   Status commit();
 
 private:
+  Status nameTemporary();
+
   int descriptor = -1;
   uint64_t written = 0;
   std::string finalPath;
-  std::string temporaryPath;
+  std::string temporaryPath; // empty while it has no name
 };
 
 } // namespace lorac

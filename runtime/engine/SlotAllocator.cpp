@@ -11,63 +11,60 @@ namespace lorac {
 SlotAllocator::SlotAllocator(uint64_t bytes) {
   uint64_t usable = bytes - bytes % Alignment;
   if (usable > 0)
-    ranges.emplace(0, usable);
+    ranges.push_back({0, usable});
 }
 
 std::optional<uint64_t> SlotAllocator::allocate(uint64_t bytes) {
   if (bytes > UINT64_MAX - Alignment)
     return std::nullopt;
   uint64_t length = roundUp(bytes, Alignment);
-  for (auto it = ranges.begin(); it != ranges.end(); ++it) {
-    auto [offset, available] = *it;
-    if (available < length)
-      continue;
-    if (available == length) {
-      ranges.erase(it);
-    } else {
-      // The node moves on to the rest of its range, so that nothing is allocated here.
-      auto node = ranges.extract(it);
-      node.key() = offset + length;
-      node.mapped() = available - length;
-      ranges.insert(std::move(node));
-    }
-    return offset;
-  }
-  return std::nullopt;
+  // Between two free ranges lies one that is out, so there are at most `live` + 1 of them, now and after each
+  // release.
+  ranges.reserve(live + 2);
+  auto found =
+      std::find_if(ranges.begin(), ranges.end(), [&](const Range &range) { return range.length >= length; });
+  if (found == ranges.end())
+    return std::nullopt;
+  uint64_t offset = found->offset;
+  found->offset += length;
+  found->length -= length;
+  if (found->length == 0)
+    ranges.erase(found);
+  ++live;
+  return offset;
 }
 
-void SlotAllocator::release(uint64_t offset, uint64_t bytes) {
+void SlotAllocator::release(uint64_t offset, uint64_t bytes) noexcept {
   uint64_t length = roundUp(bytes, Alignment);
-  auto next = ranges.lower_bound(offset);
-  if (next != ranges.begin()) {
-    auto before = std::prev(next);
-    if (before->first + before->second == offset) {
-      before->second += length;
-      if (next != ranges.end() && next->first == offset + length) {
-        before->second += next->second;
-        ranges.erase(next);
-      }
-      return;
-    }
-  }
-  if (next != ranges.end() && next->first == offset + length) {
-    length += next->second;
+  --live;
+  auto next =
+      std::find_if(ranges.begin(), ranges.end(), [&](const Range &range) { return range.offset > offset; });
+  bool joinsBefore = next != ranges.begin() && std::prev(next)->offset + std::prev(next)->length == offset;
+  bool joinsNext = next != ranges.end() && next->offset == offset + length;
+  if (joinsBefore && joinsNext) {
+    std::prev(next)->length += length + next->length;
     ranges.erase(next);
+  } else if (joinsBefore) {
+    std::prev(next)->length += length;
+  } else if (joinsNext) {
+    next->offset = offset;
+    next->length += length;
+  } else {
+    ranges.insert(next, {offset, length});
   }
-  ranges.emplace(offset, length);
 }
 
 uint64_t SlotAllocator::freeBytes() const {
   uint64_t sum = 0;
-  for (const auto &[offset, length] : ranges)
-    sum += length;
+  for (const Range &range : ranges)
+    sum += range.length;
   return sum;
 }
 
 uint64_t SlotAllocator::largestFree() const {
   uint64_t largest = 0;
-  for (const auto &[offset, length] : ranges)
-    largest = std::max(largest, length);
+  for (const Range &range : ranges)
+    largest = std::max(largest, range.length);
   return largest;
 }
 

@@ -3,8 +3,8 @@
 #define LORAC_RUNTIME_ENGINE_SLOTALLOCATOR_H
 
 #include <cstdint>
-#include <map>
 #include <optional>
+#include <vector>
 
 namespace lorac {
 
@@ -18,15 +18,19 @@ public:
 
   /// The offset of a range of at least `bytes` (> 0); nothing where no free range is long enough.
   std::optional<uint64_t> allocate(uint64_t bytes);
-  /// Gives back what allocate(bytes) returned.
-  void release(uint64_t offset, uint64_t bytes);
+  /// Gives back what allocate(bytes) returned. Asks for no memory: destructors call it.
+  void release(uint64_t offset, uint64_t bytes) noexcept;
 
   uint64_t freeBytes() const;
   uint64_t largestFree() const;
   size_t freeRanges() const { return ranges.size(); }
 
 private:
-  std::map<uint64_t, uint64_t> ranges; // offset -> length
+  struct Range {
+    uint64_t offset, length;
+  };
+  std::vector<Range> ranges; // free ones, by offset; there is room for what every release may add
+  size_t live = 0;           // ranges that are out
 };
 
 } // namespace lorac

