@@ -16,6 +16,15 @@ void updateLittleEndian(Sha256 &hash, uint64_t value, size_t bytes) {
 
 } // namespace
 
+void FingerprintHash::add(const BaseTensorView &tensor) {
+  hash.update(tensor.name);
+  updateLittleEndian(hash, 0, 1);
+  updateLittleEndian(hash, tensor.shape.size(), 4);
+  for (uint64_t dimension : tensor.shape)
+    updateLittleEndian(hash, dimension, 8);
+  hash.update(tensor.hash.data(), tensor.hash.size());
+}
+
 Digest baseFingerprint(std::span<const BaseTensorView> tensors) {
   std::vector<const BaseTensorView *> sorted;
   sorted.reserve(tensors.size());
@@ -25,15 +34,9 @@ Digest baseFingerprint(std::span<const BaseTensorView> tensors) {
   std::sort(sorted.begin(), sorted.end(),
             [](const BaseTensorView *a, const BaseTensorView *b) { return a->name < b->name; });
 
-  Sha256 hash;
-  for (const BaseTensorView *tensor : sorted) {
-    hash.update(tensor->name);
-    updateLittleEndian(hash, 0, 1);
-    updateLittleEndian(hash, tensor->shape.size(), 4);
-    for (uint64_t dimension : tensor->shape)
-      updateLittleEndian(hash, dimension, 8);
-    hash.update(tensor->hash.data(), tensor->hash.size());
-  }
+  FingerprintHash hash;
+  for (const BaseTensorView *tensor : sorted)
+    hash.add(*tensor);
   return hash.finish();
 }
 

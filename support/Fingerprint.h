@@ -18,6 +18,16 @@ struct BaseTensorView {
   Digest hash;
 };
 
+/// The fingerprint of tensors that come in ascending order of their names' bytes, one at a time.
+class FingerprintHash {
+public:
+  void add(const BaseTensorView &tensor);
+  Digest finish() { return hash.finish(); }
+
+private:
+  Sha256 hash;
+};
+
 /// SHA-256 over the tensors in ascending order of their names' bytes, for each: the name, one zero byte, the
 /// number of dimensions as u32, each dimension as u64 (both little-endian), the 32 bytes of `hash`. The order
 /// of `tensors` does not matter; names are expected to differ.

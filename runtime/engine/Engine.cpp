@@ -4,6 +4,7 @@
 #include "support/Checked.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <string_view>
 
@@ -413,6 +414,14 @@ Status Engine::step(std::span<const StepRow> rows, StepOutput &output) {
   return status;
 }
 
+/// A branch a row, not one a value: compilers make vectors of the loop.
+static bool allFinite(const float *values, size_t count) {
+  uint32_t bad = 0;
+  for (size_t i = 0; i < count; ++i)
+    bad |= uint32_t((std::bit_cast<uint32_t>(values[i]) & 0x7f800000u) == 0x7f800000u);
+  return bad == 0;
+}
+
 Status Engine::runLocked(std::span<const PlannedRow> rows, const PlannedRun &run, float *logits) {
   const StepProgram *program = chooseProgram(programs, rows.size(), run.entries > 0);
   if (!program)
@@ -436,8 +445,14 @@ Status Engine::runLocked(std::span<const PlannedRow> rows, const PlannedRun &run
     return Status(Code::Internal) << modelFile->path() << ": " << run.outRows
                                   << " rows of logits do not fit the out buffer of " << out.size()
                                   << " values; report the model file";
-  for (uint64_t i = 0; i < run.outRows; ++i)
-    std::memcpy(logits + i * vocabSize(), out.data() + i * program->rowStride, vocabSize() * sizeof(float));
+  for (uint64_t i = 0; i < run.outRows; ++i) {
+    const float *row = out.data() + i * program->rowStride;
+    if (!allFinite(row, vocabSize()))
+      return Status(Code::InvalidArgument)
+             << modelFile->path() << ": a row of logits holds a value that is not finite; the model's or an "
+             << "adapter's weights are damaged or overflow in f16: use a smaller strength or another file";
+    std::memcpy(logits + i * vocabSize(), row, vocabSize() * sizeof(float));
+  }
   return Status::ok();
 }
 

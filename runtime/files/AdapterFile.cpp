@@ -63,6 +63,9 @@ Status verifyAdapter(const fbs::Adapter &adapter, std::span<const uint8_t> image
     return corrupt() << "the image has " << image.size() << " bytes, no multiple of 16";
 
   const auto &sites = *adapter.sites();
+  for (const fbs::AdapterSite *site : sites)
+    if (Status status = container::checkName(view(*site->name()), "sites"); !status.isOk())
+      return corrupt() << status.message();
   auto duplicate = container::firstDuplicate(sites.size(),
                                              [&](size_t i) { return view(*sites.Get(uint32_t(i))->name()); });
   if (duplicate)

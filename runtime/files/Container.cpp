@@ -144,6 +144,13 @@ flatbuffers::Verifier metadataVerifier(std::span<const uint8_t> metadata) {
                                flatbuffers::uoffset_t(metadata.size() / sizeof(flatbuffers::uoffset_t) + 1));
 }
 
+Status checkName(std::string_view name, std::string_view what) {
+  if (name.size() <= MaxNameBytes)
+    return Status::ok();
+  return Status(Code::CorruptFile) << "the name " << quoted(name) << " among the " << what << " has "
+                                   << name.size() << " bytes, at most " << MaxNameBytes << " are allowed";
+}
+
 std::string quoted(std::string_view name) {
   constexpr size_t MaxShown = 120;
   static constexpr char Digits[] = "0123456789abcdef";

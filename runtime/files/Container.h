@@ -65,6 +65,12 @@ template <typename T> size_t sizeOf(const flatbuffers::Vector<T> *vector) {
   return vector ? vector->size() : 0;
 }
 
+/// Names that are compared with each other have at most so many bytes: tables may share one, and each pays
+/// for it.
+constexpr size_t MaxNameBytes = 1024;
+/// CorruptFile without the file's name where `name`, of a `what`, is longer.
+Status checkName(std::string_view name, std::string_view what);
+
 /// A name from a file for a message: in quotes, control characters as \xNN, cut where it is long.
 std::string quoted(std::string_view name);
 inline std::string quoted(const flatbuffers::String &name) { return quoted(view(name)); }

@@ -29,6 +29,9 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::verify(MappedFile file, std:
                                                            const std::string &name) {
   LORAC_ASSIGN(std::span<const uint8_t> metadata,
                container::readHeader(bytes, name, format::ModelMagic, "model file"));
+  if (!hasBoundedNames(metadata))
+    return Status(Code::CorruptFile) << name << ": a kernel names more than " << MaxPushConstants
+                                     << " push constants";
   flatbuffers::Verifier verifier = container::metadataVerifier(metadata);
   if (!fbs::VerifyModelBuffer(verifier))
     return Status(Code::CorruptFile) << name << ": metadata is no well-formed FlatBuffer of a model";

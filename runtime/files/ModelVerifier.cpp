@@ -7,6 +7,7 @@
 
 #include "runtime/files/Catalog.h"
 #include "runtime/files/Container.h"
+#include "runtime/files/DispatchVerifier.h"
 #include "runtime/files/Expression.h"
 #include "schemas/Header.h"
 #include "schemas/StepTable.h"
@@ -136,11 +137,17 @@ private:
   template <typename Table>
   Status checkUnique(const flatbuffers::Vector<flatbuffers::Offset<Table>> &list,
                      std::string_view what) const {
+    for (uint32_t i = 0; i < list.size(); ++i)
+      LORAC_TRY(checkName(view(*list.Get(i)->name()), what));
     auto duplicate = container::firstDuplicate(
         list.size(), [&](size_t i) { return view(*list.Get(uint32_t(i))->name()); });
     if (duplicate)
       return corrupt() << "two " << what << " have the name " << quoted(*duplicate);
     return Status::ok();
+  }
+  Status checkName(std::string_view entryName, std::string_view what) const {
+    Status status = container::checkName(entryName, what);
+    return status.isOk() ? status : corrupt() << status.message();
   }
 
   Result<uint64_t> checkExpression(const fbs::Expr &expr, std::string_view what,
@@ -174,11 +181,12 @@ private:
 
   Status checkBase() const {
     const auto &base = *model.base();
-    std::vector<BaseTensorView> tensors;
+    FingerprintHash hash;
     std::string_view previous;
     for (uint32_t i = 0; i < base.size(); ++i) {
       const fbs::BaseTensor &tensor = *base[i];
       std::string_view tensorName = view(*tensor.name());
+      LORAC_TRY(checkName(tensorName, "base tensors"));
       if (i > 0 && tensorName <= previous)
         return corrupt() << "base tensor " << quoted(tensorName) << " stands after " << quoted(previous)
                          << ", names must ascend";
@@ -186,6 +194,9 @@ private:
       if (!container::isAligned(*tensor.shape()))
         return corrupt() << "shape of base tensor " << quoted(tensorName)
                          << " does not start at a multiple of 8";
+      if (tensor.shape()->size() > MaxDimensions)
+        return corrupt() << "base tensor " << quoted(tensorName) << " has " << tensor.shape()->size()
+                         << " dimensions, at most " << MaxDimensions << " are allowed";
       uint64_t values = 1;
       for (uint64_t dimension : *tensor.shape()) {
         std::optional<uint64_t> product = checkedMul(values, dimension);
@@ -193,11 +204,11 @@ private:
           return corrupt() << "base tensor " << quoted(tensorName) << " has more values than memory can hold";
         values = *product;
       }
-      tensors.push_back({tensorName,
-                         {tensor.shape()->data(), tensor.shape()->size()},
-                         container::digestOf(*tensor.hash())});
+      hash.add({tensorName,
+                {tensor.shape()->data(), tensor.shape()->size()},
+                container::digestOf(*tensor.hash())});
     }
-    Digest fingerprint = baseFingerprint(tensors);
+    Digest fingerprint = hash.finish();
     if (fingerprint != container::digestOf(*model.fingerprint()))
       return corrupt() << "base tensors have fingerprint " << shortHex(fingerprint) << ", the metadata says "
                        << shortHex(container::digestOf(*model.fingerprint()));
@@ -297,6 +308,9 @@ private:
       const auto &frequencies = *model.angles()->Get(i)->frequencies();
       if (frequencies.size() == 0)
         return corrupt() << "angle table " << i << " is empty";
+      if (frequencies.size() > MaxFrequencies)
+        return corrupt() << "angle table " << i << " has " << frequencies.size() << " frequencies, at most "
+                         << MaxFrequencies << " are allowed";
       if (!container::isAligned(frequencies))
         return corrupt() << "angle table " << i << " does not start at a multiple of 8";
       for (double frequency : frequencies)
@@ -491,6 +505,10 @@ private:
           program->rows_max() > model.max_rows())
         return corrupt() << at << "serves " << program->rows_min() << " to " << program->rows_max()
                          << " rows, the model 1 to " << model.max_rows();
+      if (program->buffers()->size() > MaxBuffers || program->commands()->size() > MaxCommands)
+        return corrupt() << at << "has " << program->buffers()->size() << " buffers and "
+                         << program->commands()->size() << " commands, at most " << MaxBuffers << " and "
+                         << MaxCommands << " are allowed";
       LORAC_TRY(checkUnique(*program->buffers(), "buffers of a program"));
       const ProgramSymbols values = symbolsOf(*program, symbols.maxima);
       for (const fbs::Buffer *buffer : *program->buffers())
@@ -589,6 +607,9 @@ private:
       if (value > UINT32_MAX)
         return corrupt() << at << "push constant " << i << " can be " << value
                          << ", which 32 bits do not hold";
+      if (std::string_view pushName = view(*kernel->push()->Get(i));
+          !pushMayVary(pushName) && !expressionFacts(*command.push()->Get(i)).constant)
+        return corrupt() << at << "push constant " << pushName << " must hold no symbol";
     }
     return Status::ok();
   }
@@ -620,6 +641,9 @@ private:
     result.outRows = std::min<uint64_t>(program.rows_max(), symbols.maximum("out_rows"));
     result.values[symbols.index("rows")] = result.rows;
     result.values[symbols.index("out_rows")] = result.outRows;
+    // A session never has more items in a step than it was opened for.
+    result.values[symbols.index("items")] =
+        std::min(symbols.maximum("items"), result.values[symbols.index("max_items")]);
     return result;
   }
 
@@ -717,6 +741,7 @@ private:
       const fbs::Kernel *kernel =
           command.kind() == fbs::CommandKind::Dispatch ? model.kernels()->Get(command.kernel()) : nullptr;
       uint64_t sizes[2] = {};
+      std::vector<DispatchView> views;
       for (uint32_t j = 0; j < sizeOf(command.views()); ++j) {
         const fbs::View &range = *command.views()->Get(j);
         const fbs::Buffer &buffer = *program.buffers()->Get(range.buffer());
@@ -734,11 +759,37 @@ private:
           return here() << "has " << *size << " bytes, no multiple of its element's " << element;
         if (j < std::size(sizes))
           sizes[j] = *size;
+        views.push_back({*size, *evaluate(*buffer.offset(), values.values) + *offset, &buffer});
       }
       if (command.kind() == fbs::CommandKind::Copy && sizes[0] != sizes[1])
         return corrupt() << at << "command " << i << ": copies " << sizes[0] << " bytes to " << sizes[1];
+      if (kernel)
+        LORAC_TRY(checkDispatch(command, *kernel, views, values, at + "command " + std::to_string(i) + ": "));
     }
     return Status::ok();
+  }
+
+  Status checkDispatch(const fbs::Command &command, const fbs::Kernel &kernel,
+                       std::span<const DispatchView> views, const ProgramSymbols &at,
+                       const std::string &where) const {
+    const auto symbol = [&](std::string_view symbolName) { return at.values[symbols.index(symbolName)]; };
+    std::vector<uint64_t> push;
+    for (uint32_t i = 0; i < sizeOf(command.push()); ++i)
+      push.push_back(evaluate(*command.push()->Get(i), at.values).value_or(UINT64_MAX));
+    Dispatch dispatch = {model, kernel};
+    for (uint32_t i = 0; i < dispatch.grid.size(); ++i)
+      dispatch.grid[i] = evaluate(*command.grid()->Get(i), at.values).value_or(UINT64_MAX);
+    dispatch.push = push;
+    dispatch.views = views;
+    dispatch.rows = at.rows;
+    dispatch.outRows = at.outRows;
+    dispatch.pages = symbol("pages");
+    dispatch.maxEntries = symbol("max_entries");
+    dispatch.poolBytes = symbol("pool_bytes");
+    Status status = verifyDispatch(dispatch);
+    if (status.isOk())
+      return status;
+    return Status(status.code()) << name << ": " << where << status.message();
   }
 
   // ---- text
@@ -799,6 +850,40 @@ private:
 };
 
 } // namespace
+
+bool hasBoundedNames(std::span<const uint8_t> metadata) {
+  flatbuffers::Verifier verifier = container::metadataVerifier(metadata);
+  const auto tableAt = [](const void *place) { return static_cast<const flatbuffers::Table *>(place); };
+  const auto has = [&](const flatbuffers::Table &table, flatbuffers::voffset_t field) {
+    return table.GetOptionalFieldOffset(field) != 0 && table.VerifyOffset(verifier, field);
+  };
+  // What is malformed is left to the verifier of the whole.
+  const flatbuffers::uoffset_t offset = verifier.VerifyOffset(size_t(0));
+  if (offset == 0)
+    return true;
+  const flatbuffers::Table &root = *tableAt(metadata.data() + offset);
+  if (!root.VerifyTableStart(verifier) || !has(root, fbs::Model::VT_KERNELS))
+    return true;
+  using Kernels = flatbuffers::Vector<flatbuffers::Offset<fbs::Kernel>>;
+  const auto *kernels = root.GetPointer<const Kernels *>(fbs::Model::VT_KERNELS);
+  if (!verifier.VerifyVector(kernels))
+    return true;
+  for (uint32_t i = 0; i < kernels->size(); ++i) {
+    const flatbuffers::Table &kernel = *tableAt(kernels->Get(i));
+    if (!kernel.VerifyTableStart(verifier))
+      return true;
+    if (has(kernel, fbs::Kernel::VT_PUSH)) {
+      using Names = flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>;
+      const auto *names = kernel.GetPointer<const Names *>(fbs::Kernel::VT_PUSH);
+      if (!verifier.VerifyVector(names))
+        return true;
+      if (names->size() > MaxPushConstants)
+        return false;
+    }
+    verifier.EndTable();
+  }
+  return true;
+}
 
 std::optional<uint64_t> weightBytesOf(fbs::WeightType type, uint64_t rows, uint64_t cols) {
   if (rows > uint64_t(INT64_MAX) / 32 || cols > uint64_t(INT64_MAX) / 32)

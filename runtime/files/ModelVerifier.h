@@ -16,6 +16,19 @@ namespace lorac {
 constexpr size_t MaxEpilogueTerms = 256;
 constexpr size_t MaxEpilogueDepth = 32;
 
+/// Limits that keep the checks themselves linear in the file's size: tables of a FlatBuffer may share their
+/// parts.
+constexpr size_t MaxDimensions = 8;     ///< of a base tensor
+constexpr size_t MaxFrequencies = 256;  ///< of an angle table: half of the largest head
+constexpr size_t MaxPushConstants = 32; ///< of a kernel: 128 bytes
+constexpr size_t MaxBuffers = 1 << 16;  ///< of a program
+constexpr size_t MaxCommands = 1 << 16; ///< of a program
+
+/// False where a kernel lists more names of push constants than it may have. To be asked before FlatBuffers'
+/// own verifier, which would walk the names of a list again for each kernel that shares it. True for what is
+/// malformed.
+bool hasBoundedNames(std::span<const uint8_t> metadata);
+
 /// Bytes that a weight of this type and shape takes; nothing where they pass 2^63.
 std::optional<uint64_t> weightBytesOf(fbs::WeightType type, uint64_t rows, uint64_t cols);
 

@@ -74,10 +74,11 @@ fbs::KernelT &addKernel(TinyModel &tiny, const std::string &name, std::vector<Ro
   return *tiny.model.kernels.back();
 }
 
-void addConstant(fbs::KernelT &kernel, const std::string &name) {
+void addConstant(fbs::KernelT &kernel, const std::string &name, int64_t value) {
   auto constant = std::make_unique<fbs::ConstantT>();
   constant->name = name;
-  kernel.constants.push_back(std::move(constant)); // of value 0
+  constant->value = value;
+  kernel.constants.push_back(std::move(constant));
 }
 
 void addKernels(TinyModel &tiny) {
@@ -87,13 +88,13 @@ void addKernels(TinyModel &tiny) {
                                    {"rows", Access::Read, Element::U32x4},
                                    {"y", Access::Write, Element::F32x4}},
                                   {"pieces", "y_stride", "first_row", "table_rows"});
-  addConstant(embed, "WEIGHT_F32");
+  addConstant(embed, "WEIGHT_F32", 1);
   addVariant(tiny, embed, "texel", Texel, EmbedTexel);
   addVariant(tiny, embed, "storage", Storage, EmbedStorage);
   fbs::KernelT &map =
       addKernel(tiny, "map", {{"operand0", Access::Read, Element::F32}, {"y", Access::Write, Element::F32}},
                 {"width", "stride0", "stride1", "y_stride", "column0", "column1"});
-  addConstant(map, "HAS_OPERAND1");
+  addConstant(map, "HAS_OPERAND1", 0);
   map.epilogue = {fbs::EpilogueTerm(0, 0, fbs::EpilogueOp::Operand)};
   addVariant(tiny, map, "subgroup", Texel | Subgroup, MapSubgroup);
   addVariant(tiny, map, "texel", Texel, MapTexel);
@@ -176,7 +177,7 @@ void addPrograms(fbs::ModelT &model) {
   step.buffer("x", Space::Arena, 0, rowBytes);
   step.buffer("z", Space::Arena, 256, rowBytes);
   step.logits(MaxRows * RowWidth * 4);
-  step.dispatch(0, {{0, 0, table}, {1, 0, records}, {3, 0, rowBytes}}, {rows, one, one},
+  step.dispatch(0, {{0, 0, table}, {1, 0, records}, {3, 0, rowBytes}}, {one, rows, one},
                 {Pieces, Pieces, 0, TableBytes / 16 / Pieces});
   step.barrier();
   step.dispatch(1, {{3, 0, rowBytes}, {4, 0, rowBytes}}, {constant(2), rows, one},
@@ -257,6 +258,7 @@ TinyModel deviceTestModel() {
   model.arena_bytes = expr(constant(TableBytes));
   model.cache_page_bytes = 512;
   model.max_rows = MaxRows;
+  model.vocab_size = TableBytes / (RowWidth * 4);
   return tiny;
 }
 

@@ -350,7 +350,7 @@ TEST(Plan, ReadsNeedsFromAModelFile) {
   EXPECT_TRUE(embed.bindings[0].read);
   EXPECT_FALSE(embed.bindings[2].read);
   EXPECT_EQ(embed.pushBytes, 16u);
-  EXPECT_EQ(embed.grid, (std::array<uint64_t, 3>{4, 1, 1}));
+  EXPECT_EQ(embed.grid, (std::array<uint64_t, 3>{1, 4, 1}));
   ASSERT_EQ(embed.variants.size(), 2u);
   EXPECT_TRUE(embed.variants[0].texel);
   EXPECT_EQ(needs->spaces[size_t(fbs::Space::Weight)].size(), 3u);

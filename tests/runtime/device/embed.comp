@@ -16,7 +16,7 @@ layout(std430, binding = 2) writeonly buffer Y { vec4 y[]; };
 layout(push_constant) uniform Push { uint pieces, y_stride; } push;
 
 void main() {
-  uint row = gl_WorkGroupID.x, token = LOAD(rows, row).x;
+  uint row = gl_WorkGroupID.y, token = LOAD(rows, row).x;
   for (uint i = gl_LocalInvocationID.x; i < push.pieces; i += 8u)
     y[row * push.y_stride + i] = uintBitsToFloat(LOAD(table, token * push.pieces + i));
 }

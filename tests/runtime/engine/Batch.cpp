@@ -2,6 +2,7 @@
 #include "tests/runtime/engine/Fixture.h"
 
 #include <algorithm>
+#include <cmath>
 #include <thread>
 
 namespace lorac::test {
@@ -164,6 +165,21 @@ TEST_F(BatchTest, AFailingNeighbourEndsAlone) {
   ASSERT_STATUS_OK(results[2].status);
   EXPECT_EQ(results[0].tokens, byHand({3, 4}, 4, {}));
   EXPECT_EQ(results[2].tokens, byHand({6}, 4, {}));
+}
+
+TEST_F(BatchTest, ARequestWithoutFiniteLogitsEndsAlone) {
+  open();
+  device->poisonedToken = 30;
+  device->poison = NAN;
+  std::vector<GenerationRequest> list;
+  list.push_back(request({3, 4}, 4));
+  list.push_back(request({5, 30}, 4));
+  std::vector<GenerationResult> results = generate(engine, std::move(list));
+  EXPECT_EQ(results[1].finish, Finish::Error);
+  EXPECT_FAILURE(results[1].status, Code::InvalidArgument, "a value that is not finite");
+  device->poisonedToken.reset();
+  ASSERT_STATUS_OK(results[0].status);
+  EXPECT_EQ(results[0].tokens, byHand({3, 4}, 4, {}));
 }
 
 TEST_F(BatchTest, ALostDeviceEndsAll) {

@@ -2,6 +2,7 @@
 #include "tests/runtime/engine/Fixture.h"
 
 #include <atomic>
+#include <cmath>
 #include <thread>
 
 namespace lorac::test {
@@ -143,6 +144,22 @@ TEST_F(EngineTest, BadRowsAreNamed) {
 
 // A step of several device runs, failing at each of them in turn: sequences, pages and later results are as
 // before.
+TEST_F(EngineTest, LogitsThatAreNotFiniteFailTheStep) {
+  open();
+  std::shared_ptr<Sequence> a = sequence();
+  device->poisonedToken = 7;
+  for (float poison : {NAN, INFINITY, -INFINITY}) {
+    device->poison = poison;
+    StepOutput output;
+    const std::vector<StepRow> rows = {{a.get(), 3, true}, {a.get(), 7, true}};
+    EXPECT_FAILURE(engine->step(rows, output), Code::InvalidArgument, "a value that is not finite");
+    EXPECT_EQ(a->length(), 0u);
+    EXPECT_TRUE(output.row(0).empty());
+  }
+  device->poison = -3e38f;
+  EXPECT_EQ(feed(*a, U32{3, 7}).back(), -3e38f);
+}
+
 TEST_F(EngineTest, AFailedStepLeavesNoTrace) {
   open();
   auto tiny = load(tinyAdapter());

@@ -209,6 +209,8 @@ Status FakeDevice::run(size_t program, const StepSymbols &symbols, uint64_t step
     }
     for (uint32_t v = 0; v < vocab; ++v)
       out[i * vocab + v] = float(mix(state, v) >> 40) * 0x1p-24f;
+    if (row.token == poisonedToken)
+      out[(i + 1) * vocab - 1] = poison;
   }
   ++counts.steps;
   counts.stepBytesUploaded += stepBytes;

@@ -53,6 +53,9 @@ public:
   Code failure = Code::OutOfMemory;
   /// Every run whose rows hold this token fails.
   std::optional<uint32_t> failingToken;
+  /// The logits of rows with this token end with this value.
+  std::optional<uint32_t> poisonedToken;
+  float poison = 0;
 
 private:
   Status maybeFail();

@@ -199,6 +199,12 @@ TEST(AdapterFile, RejectsSiteNameTwice) {
                  "two sites have the name 'block.q'");
 }
 
+TEST(AdapterFile, RejectsLongSiteName) {
+  EXPECT_OK(edited([](TinyAdapter &t) { t.adapter.sites[0]->name.assign(1024, 'x'); }));
+  EXPECT_CORRUPT(edited([](TinyAdapter &t) { t.adapter.sites[0]->name.assign(1025, 'x'); }),
+                 "among the sites has 1025 bytes, at most 1024 are allowed");
+}
+
 TEST(AdapterFile, RejectsFeatures) {
   EXPECT_CORRUPT(edited([](TinyAdapter &t) { t.adapter.sites[0]->in_features = 0; }),
                  "site 'block.q': maps 0 features to 8");

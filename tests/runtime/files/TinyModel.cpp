@@ -334,7 +334,7 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
 
   if (rowsMax > 1)
     b.fill("qkv");
-  b.dispatch("embed", {"embedding", "rows", "x"}, rows, one, {one, constant(2), zero, constant(Vocabulary)});
+  b.dispatch("embed", {"embedding", "rows", "x"}, one, rows, {one, constant(2), zero, constant(Vocabulary)});
   b.dispatch("norm", {"x", "norm", "normed"}, rows, one,
              {constant(Hidden), constant(2), constant(Hidden), constant(0x3727c5ac)});
   linear("qkv.weight", "normed", "qkv", 2, JoinedColumns, 12, {0, 1, 2});
@@ -523,7 +523,7 @@ TinyModel minimalModel() {
   fbs::BufferT &out = b.next("logits", fbs::Space::Out, constant(Hidden * 4));
   out.row_stride = Hidden;
   out.width = Hidden;
-  b.dispatch("embed", {"embedding", "rows", "logits"}, symbol("rows"), constant(1),
+  b.dispatch("embed", {"embedding", "rows", "logits"}, constant(1), symbol("rows"),
              {constant(1), constant(2), constant(0), constant(Vocabulary)});
   model.programs.push_back(b.take());
   model.arena_bytes = expr(constant(0));
