@@ -19,6 +19,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <tuple>
 #include <vector>
 
 namespace lorac {
@@ -336,6 +337,30 @@ private:
       LORAC_TRY(checkEpilogue(*kernel, *entry));
       for (const fbs::Variant *variant : *kernel->variants())
         LORAC_TRY(checkVariant(*kernel, *variant));
+    }
+    return checkCodeRanges();
+  }
+
+  /// Each piece of code stands alone, or is wholly shared: a range that takes part of another is no module.
+  Status checkCodeRanges() const {
+    std::vector<const fbs::Variant *> variants;
+    for (const fbs::Kernel *kernel : *model.kernels()) {
+      if (kernel->variants()->size() > MaxVariants - variants.size())
+        return corrupt() << "kernels have more than " << MaxVariants << " variants in all";
+      variants.insert(variants.end(), kernel->variants()->begin(), kernel->variants()->end());
+    }
+    const auto place = [](const fbs::Variant *v) {
+      return std::make_tuple(v->segment(), v->offset(), v->size());
+    };
+    std::sort(variants.begin(), variants.end(),
+              [&](const fbs::Variant *a, const fbs::Variant *b) { return place(a) < place(b); });
+    for (size_t i = 1; i < variants.size(); ++i) {
+      const fbs::Variant &before = *variants[i - 1], &variant = *variants[i];
+      if (place(&before) != place(&variant) && before.segment() == variant.segment() &&
+          variant.offset() < before.offset() + before.size())
+        return corrupt() << "variant " << quoted(*variant.name()) << " has code (offset " << variant.offset()
+                         << ", " << variant.size() << " bytes) that overlaps another's at "
+                         << before.offset();
     }
     return Status::ok();
   }

@@ -21,6 +21,7 @@ constexpr size_t MaxEpilogueDepth = 32;
 constexpr size_t MaxDimensions = 8;     ///< of a base tensor
 constexpr size_t MaxFrequencies = 256;  ///< of an angle table: half of the largest head
 constexpr size_t MaxPushConstants = 32; ///< of a kernel: 128 bytes
+constexpr size_t MaxVariants = 1 << 16; ///< of a model
 constexpr size_t MaxBuffers = 1 << 16;  ///< of a program
 constexpr size_t MaxCommands = 1 << 16; ///< of a program
 

@@ -59,8 +59,31 @@ private:
                << "': " << shader.status().message() << "; compile the model again";
       entry.variants.push_back({variant->name()->str(), variant->features(), variant->texel(),
                                 variant->lanes(), std::move(*shader)});
+      LORAC_TRY(checkInterface(entry, entry.variants.back()));
     }
     needs.kernels.push_back(std::move(entry));
+    return Status::ok();
+  }
+
+  /// What the code binds must be what its pipeline layout will have: drivers trust that.
+  Status checkInterface(const KernelNeeds &kernel, const VariantNeeds &variant) const {
+    const auto corrupt = [&] {
+      return Status(Code::CorruptFile) << model.path() << ": kernel '" << kernel.name << "', variant '"
+                                       << variant.name << "': its code ";
+    };
+    if (variant.shader.pushBytes > kernel.pushBytes)
+      return corrupt() << "takes " << variant.shader.pushBytes << " bytes of push constants, the kernel has "
+                       << kernel.pushBytes << "; compile the model again";
+    for (const ShaderBinding &binding : variant.shader.bindings) {
+      if (binding.binding >= kernel.bindings.size())
+        return corrupt() << "has binding " << binding.binding << " of " << kernel.bindings.size()
+                         << "; compile the model again";
+      const bool texel = variant.texel && kernel.bindings[binding.binding].read;
+      if (binding.texel != texel)
+        return corrupt() << "takes binding " << binding.binding << " as a "
+                         << (binding.texel ? "texel" : "storage") << " buffer, the file says a "
+                         << (texel ? "texel" : "storage") << " buffer; compile the model again";
+    }
     return Status::ok();
   }
 

@@ -4,6 +4,7 @@
 
 #include "support/Checked.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace lorac::vulkan {
@@ -12,8 +13,11 @@ namespace {
 constexpr uint32_t Magic = 0x07230203;
 constexpr uint32_t OpEntryPoint = 15, OpExecutionMode = 16, OpCapability = 17, OpTypeBool = 20,
                    OpTypeInt = 21, OpTypeFloat = 22, OpTypeVector = 23, OpTypeMatrix = 24, OpTypeArray = 28,
-                   OpTypeStruct = 30, OpTypePointer = 32, OpConstant = 43, OpFunction = 54, OpVariable = 59;
-constexpr uint32_t ModelGLCompute = 5, ModeLocalSize = 17, StorageWorkgroup = 4;
+                   OpTypeStruct = 30, OpTypePointer = 32, OpConstant = 43, OpFunction = 54,
+                   OpFunctionEnd = 56, OpVariable = 59, OpDecorate = 71;
+constexpr uint32_t ModelGLCompute = 5, ModeLocalSize = 17, DecorationBinding = 33;
+constexpr uint32_t StorageUniformConstant = 0, StorageUniform = 2, StorageWorkgroup = 4,
+                   StoragePushConstant = 9, StorageBuffer = 12;
 
 class Reader {
 public:
@@ -24,15 +28,20 @@ public:
       return broken("no SPIR-V module of this byte order");
     facts.version = words[1];
     size_t at = 5;
+    bool inFunctions = false, whole = true;
     while (at < words.size()) {
       uint32_t length = words[at] >> 16, op = words[at] & 0xffffu;
       if (length == 0 || length > words.size() - at)
         return broken("an instruction goes past its end");
-      if (op == OpFunction) // what we look for stands before the first function
-        break;
-      LORAC_TRY(instruction(op, words.subspan(at + 1, length - 1)));
+      inFunctions |= op == OpFunction; // what we look for stands before the first function
+      if (inFunctions)
+        whole = op == OpFunctionEnd;
+      else
+        LORAC_TRY(instruction(op, words.subspan(at + 1, length - 1)));
       at += length;
     }
+    if (!whole)
+      return broken("its last function has no end");
     if (facts.entryPoint.empty())
       return broken("no compute entry point");
     if (facts.localSize[0] == 0)
@@ -113,13 +122,37 @@ private:
       if (needs(3))
         pointees[operands[0]] = operands[2];
       break;
+    case OpDecorate:
+      if (needs(3) && operands[1] == DecorationBinding)
+        bindings[operands[0]] = operands[2];
+      break;
     case OpVariable:
-      if (needs(3) && operands[2] == StorageWorkgroup) {
-        std::optional<uint64_t> sum = checkedAdd(facts.sharedBytes, known(pointees[operands[0]]));
-        if (!sum)
-          return broken("shared memory of more than 2^64 bytes");
-        facts.sharedBytes = *sum;
-      }
+      if (needs(3))
+        return variable(operands[1], operands[2], known(pointees[operands[0]]));
+      break;
+    default:
+      break;
+    }
+    return Status::ok();
+  }
+
+  Status variable(uint32_t id, uint32_t storage, uint64_t bytes) {
+    switch (storage) {
+    case StorageWorkgroup: {
+      std::optional<uint64_t> sum = checkedAdd(facts.sharedBytes, bytes);
+      if (!sum)
+        return broken("shared memory of more than 2^64 bytes");
+      facts.sharedBytes = *sum;
+      break;
+    }
+    case StoragePushConstant:
+      facts.pushBytes = std::max(facts.pushBytes, bytes);
+      break;
+    case StorageUniformConstant:
+    case StorageUniform:
+    case StorageBuffer:
+      if (auto found = bindings.find(id); found != bindings.end())
+        facts.bindings.push_back({found->second, storage == StorageUniformConstant});
       break;
     default:
       break;
@@ -140,6 +173,7 @@ private:
   std::unordered_map<uint32_t, uint64_t> typeBytes;
   std::unordered_map<uint32_t, uint64_t> constants;
   std::unordered_map<uint32_t, uint32_t> pointees;
+  std::unordered_map<uint32_t, uint32_t> bindings; // by variable
 };
 
 } // namespace

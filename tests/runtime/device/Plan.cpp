@@ -4,6 +4,8 @@
 
 #include "runtime/device/vulkan/VulkanModel.h"
 
+#include <functional>
+
 namespace lorac::vulkan {
 namespace {
 
@@ -334,6 +336,35 @@ TEST(Plan, ACpuDeviceHasTheMachinesMemory) {
   EXPECT_EQ(heapBytes(DeviceClass::Cpu, 2 * GiB, 0), 2 * GiB); // the system does not say
   EXPECT_EQ(heapBytes(DeviceClass::Integrated, 2 * GiB, 16 * GiB), 2 * GiB);
   EXPECT_EQ(heapBytes(DeviceClass::Discrete, 2 * GiB, 16 * GiB), 2 * GiB);
+}
+
+// A driver takes a layout's word for what the code binds: a texel buffer that is none brought lavapipe down.
+TEST(Plan, RejectsCodeThatBindsOtherwise) {
+  const auto needsOf = [](const std::function<void(fbs::ModelT &)> &edit) {
+    test::TinyModel tiny = test::deviceTestModel();
+    edit(tiny.model);
+    test::ParsedModel model = test::parsed(std::move(tiny));
+    return model.file ? modelNeeds(*model.file, test::deviceTestSymbols()).status() : Status();
+  };
+  EXPECT_OK(needsOf([](fbs::ModelT &) {}));
+  EXPECT_STATUS(needsOf([](fbs::ModelT &m) { m.kernels[0]->variants[0]->texel = false; }), Code::CorruptFile,
+                "as a texel buffer, the file says a storage buffer");
+  EXPECT_STATUS(needsOf([](fbs::ModelT &m) {
+                  m.kernels[0]->variants[1]->texel = true;
+                  m.kernels[0]->variants[1]->features |= 1;
+                }),
+                Code::CorruptFile, "as a storage buffer, the file says a texel buffer");
+  // The code of gather: three bindings and 12 bytes, map has two; the code of map: 24 bytes, embed has 16.
+  EXPECT_STATUS(needsOf([](fbs::ModelT &m) {
+                  m.kernels[1]->variants[2]->offset = m.kernels[2]->variants[1]->offset;
+                  m.kernels[1]->variants[2]->size = m.kernels[2]->variants[1]->size;
+                }),
+                Code::CorruptFile, "has binding 2 of 2");
+  EXPECT_STATUS(needsOf([](fbs::ModelT &m) {
+                  m.kernels[0]->variants[1]->offset = m.kernels[1]->variants[2]->offset;
+                  m.kernels[0]->variants[1]->size = m.kernels[1]->variants[2]->size;
+                }),
+                Code::CorruptFile, "takes 24 bytes of push constants, the kernel has 16");
 }
 
 TEST(Plan, ReadsNeedsFromAModelFile) {

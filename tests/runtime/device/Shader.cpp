@@ -21,11 +21,18 @@ TEST(Shader, ReadsWhatAModuleAsksFor) {
   EXPECT_EQ(plain->localSize, (std::array<uint32_t, 3>{8, 1, 1}));
   EXPECT_EQ(plain->sharedBytes, 1024u);
   EXPECT_EQ(plain->capabilities, (Words{1})); // Shader
+  EXPECT_EQ(plain->pushBytes, 24u);
+  ASSERT_EQ(plain->bindings.size(), 2u);
+  for (const ShaderBinding &binding : plain->bindings)
+    EXPECT_FALSE(binding.texel);
 
   auto subgroup = readShader(MapSubgroup);
   ASSERT_OK(subgroup);
   EXPECT_EQ(subgroup->capabilities,
             (Words{1, 46, 61, 64})); // Shader, SampledBuffer, GroupNonUniform, ...Ballot
+  ASSERT_EQ(subgroup->bindings.size(), 2u);
+  for (const ShaderBinding &binding : subgroup->bindings)
+    EXPECT_EQ(binding.texel, binding.binding == 0);
 }
 
 TEST(Shader, RejectsOtherBytes) {
@@ -41,6 +48,11 @@ TEST(Shader, RejectsInstructionPastEnd) {
   EXPECT_STATUS(readShader(words), Code::CorruptFile, "goes past its end");
   words[5] = 0x00000011;
   EXPECT_STATUS(readShader(words), Code::CorruptFile, "goes past its end");
+}
+
+TEST(Shader, RejectsFunctionWithoutEnd) {
+  Words words(MapStorage.begin(), MapStorage.end() - 1); // OpFunctionEnd is one word
+  EXPECT_STATUS(readShader(words), Code::CorruptFile, "its last function has no end");
 }
 
 TEST(Shader, RejectsModuleWithoutEntryPoint) {

@@ -344,11 +344,27 @@ TEST_F(Vulkan, RefusesWhatDoesNotFitTheHeap) {
   EXPECT_STATUS(open(), Code::OutOfMemory, "test.lorac: needs ");
 }
 
-TEST_F(Vulkan, CatchesAPlantedMistake) {
-  // Code that reads texel buffers, said to read storage buffers: the descriptors are of the wrong type.
+/// The first variant's code lays 16-byte pieces 12 bytes apart, which Vulkan's rules forbid and no check of
+/// ours sees.
+test::TinyModel modelWithAMistake() {
   test::TinyModel wrong = test::deviceTestModel();
-  wrong.model.kernels[0]->variants[0]->texel = false;
-  model = test::parsed(std::move(wrong));
+  const uint32_t decorate = 0x00040047, arrayStride = 6, right = 16, mistaken = 12;
+  test::Bytes &code = wrong.segments[0];
+  const size_t end = wrong.model.kernels[0]->variants[0]->size;
+  for (size_t at = 20; at + 16 <= end; at += 4) {
+    uint32_t words[4];
+    std::memcpy(words, code.data() + at, sizeof(words));
+    if (words[0] == decorate && words[2] == arrayStride && words[3] == right) {
+      std::memcpy(code.data() + at + 12, &mistaken, sizeof(mistaken));
+      return wrong;
+    }
+  }
+  ADD_FAILURE() << "there is no array stride to edit";
+  return wrong;
+}
+
+TEST_F(Vulkan, CatchesAPlantedMistake) {
+  model = test::parsed(modelWithAMistake());
   auto device = open();
   ASSERT_OK(device);
   EXPECT_STATUS(runRows(**device, {1}, {0}), Code::Internal, "the validation layer says: ");
@@ -473,9 +489,7 @@ TEST_F(Vulkan, OpenDeviceFollowsItsSpec) {
 }
 
 TEST_F(Vulkan, OpenDeviceValidatesOnDemand) {
-  test::TinyModel wrong = test::deviceTestModel();
-  wrong.model.kernels[0]->variants[0]->texel = false;
-  model = test::parsed(std::move(wrong));
+  model = test::parsed(modelWithAMistake());
   ScopedVariable validation("LORAC_VULKAN_VALIDATION", "1");
   auto device = openDevice({}, *model.file, test::deviceTestSymbols());
   ASSERT_OK(device);

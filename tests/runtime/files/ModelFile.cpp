@@ -823,6 +823,27 @@ TEST(ModelFile, RejectsCodePastItsSegment) {
   EXPECT_CORRUPT(withVariant([](auto &v) { v.offset = UINT64_MAX - 3; }), "ends after its segment's");
 }
 
+TEST(ModelFile, RejectsOverlappingCode) {
+  EXPECT_OK(edited([](TinyModel &t) { // equal code may stand once
+    t.model.kernels[1]->variants[0]->offset = t.model.kernels[0]->variants[0]->offset;
+  }));
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.kernels[0]->variants[0]->size += 4; }),
+                 "has code (offset 20, 20 bytes) that overlaps another's at 0");
+}
+
+TEST(ModelFile, RejectsTooManyVariants) {
+  const auto withVariants = [](size_t count) {
+    return edited([&](TinyModel &t) {
+      auto &variants = t.model.kernels[0]->variants;
+      const size_t others = t.model.kernels.size() - 1;
+      while (variants.size() + others < count)
+        variants.push_back(std::make_unique<fbs::VariantT>(*variants[0]));
+    });
+  };
+  EXPECT_OK(withVariants(MaxVariants));
+  EXPECT_CORRUPT(withVariants(MaxVariants + 1), "kernels have more than 65536 variants in all");
+}
+
 TEST(ModelFile, RejectsOtherCode) {
   EXPECT_CORRUPT(edited([](TinyModel &t) { t.segments[0][0] ^= 1; }), "has code that is no SPIR-V module");
 }
