@@ -858,6 +858,10 @@ private:
       return Status(Code::Unsupported)
              << name << ": tokenizer needs normalizer " << unsigned(tokenizer->normalizer())
              << ", which this Lorac does not have; use a newer Lorac";
+    if (!inEnum(tokenizer->alphabet(), fbs::Alphabet::MAX))
+      return Status(Code::Unsupported)
+             << name << ": tokenizer has alphabet " << unsigned(tokenizer->alphabet())
+             << ", which this Lorac does not have; use a newer Lorac";
     for (const auto *list : {tokenizer->prefix_ids(), tokenizer->suffix_ids()})
       for (uint32_t id : ids(list))
         if (id >= vocabulary)

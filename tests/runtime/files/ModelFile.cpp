@@ -1192,8 +1192,13 @@ TEST(ModelFile, RejectsPreTokenizer) {
 }
 
 TEST(ModelFile, RejectsNormalizer) {
-  EXPECT_STATUS(withTokenizer([](auto &t) { t.normalizer = fbs::Normalizer(2); }), Code::Unsupported,
-                "needs normalizer 2");
+  EXPECT_STATUS(withTokenizer([](auto &t) { t.normalizer = fbs::Normalizer(4); }), Code::Unsupported,
+                "needs normalizer 4");
+}
+
+TEST(ModelFile, RejectsAlphabet) {
+  EXPECT_STATUS(withTokenizer([](auto &t) { t.alphabet = fbs::Alphabet(2); }), Code::Unsupported,
+                "has alphabet 2");
 }
 
 TEST(ModelFile, RejectsPrefixAndSuffixIds) {
