@@ -24,7 +24,6 @@ using container::view;
 constexpr uint64_t NoSegment = 0xffffffff;
 constexpr uint64_t TileRows = 8;
 constexpr uint64_t SegmentTiles = 4; // segments of a joined weight start at multiples
-constexpr uint64_t PieceBytes = 16;
 constexpr uint64_t BlockValues = 32;
 constexpr uint64_t PageTokens = 16;
 

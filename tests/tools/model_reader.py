@@ -127,7 +127,7 @@ def reseal(pages, data):
         if reader.kind == "Model":
             place = reader.at(reader.root, "fingerprint")
             data[place:place + 32] = fingerprint(reader.root)
-    except (ValueError, KeyError, IndexError, TypeError, struct.error, RecursionError, MemoryError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error, RecursionError, MemoryError):
         return bytes(data)  # no longer a file of this form: the header's digest is all that can be made
     seal()
     return bytes(data)
