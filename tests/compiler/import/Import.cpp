@@ -804,9 +804,9 @@ TEST_F(ImportGguf, RejectsOneEdit) {
                 "64]"},
            Case{"type",
                 [](GgufBuilder &g) {
-                  g.at("blk.0.ffn_up.weight") = {"blk.0.ffn_up.weight", {64, 96}, 12, Bytes(4096)};
+                  g.at("blk.0.ffn_up.weight") = {"blk.0.ffn_up.weight", {64, 96}, 10, Bytes(4096)};
                 },
-                Code::Unsupported, "tensor blk.0.ffn_up.weight is Q4_K"},
+                Code::Unsupported, "tensor blk.0.ffn_up.weight is Q2_K"},
            Case{"bias of q",
                 [](GgufBuilder &g) { g.tensors.push_back({"blk.0.attn_q.bias", {64}, 0, Bytes(256)}); },
                 Code::Unsupported, "tensor blk.0.attn_q.bias is a bias of rotary-interleaved rows"},
