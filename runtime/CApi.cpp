@@ -193,7 +193,10 @@ uint32_t lorac_api_version(void) { return LORAC_API_VERSION; }
 const char *lorac_version(void) { return LORAC_VERSION; }
 
 const char *lorac_code_name(lorac_code code) {
-  switch (uint32_t(code)) {
+  // C lets a caller pass any number; C++ may not even load one that the enum does not have.
+  uint32_t number;
+  std::memcpy(&number, &code, sizeof(number));
+  switch (number) {
 #define CODE(NAME, C_NAME, VALUE, MEANING, REMEDY)                                                           \
   case VALUE:                                                                                                \
     return #C_NAME;
