@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything and passes every test: test.sh [--no-lint]
-# In order: formatting; the whole build with warnings as errors; the linter; the runtime alone, in a mount namespace without MLIR; unit tests of
-# runtime and kernels under AddressSanitizer and UBSan; then all tests of the whole build, the goldens through the command line
-# and Vulkan's validation layers included; models of gigabytes (5 GB of disk for a while); what a driver decides, once more on a newer
-# Mesa. Stops at the first failure.
+# In order: formatting; the whole build with warnings as errors; the linter; the runtime alone, in a mount namespace without MLIR; unit
+# tests of runtime and kernels, and the fuzz targets, under AddressSanitizer and UBSan; threads under ThreadSanitizer; then all tests of
+# the whole build, the goldens through the command line and Vulkan's validation layers included; models of gigabytes (5 GB of disk for a
+# while); what a driver decides, once more on a newer Mesa. Stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,10 +40,18 @@ fi
 step "the runtime alone, where no part of the compiler exists"
 tests/install/masked.sh "$jobs"
 
-step "under AddressSanitizer and UBSan"
-cmake --preset asan-ubsan >/dev/null
-cmake --build --preset asan-ubsan -j "$jobs"
-ctest --preset asan-ubsan -j "$jobs"
+# The unit tests share this build with the fuzz targets; preset asan-ubsan runs them with GCC.
+step "under AddressSanitizer and UBSan: unit tests, then each fuzz target's corpus and 30 s from there"
+cmake --preset fuzz >/dev/null
+cmake --build --preset fuzz -j "$jobs"
+ctest --preset fuzz -j "$jobs"
+
+step "threads under ThreadSanitizer, on a device that tests bring and on this machine's"
+cmake --preset tsan >/dev/null
+cmake --build --preset tsan -j "$jobs"
+build/dev/bin/lorac compile tests/goldens/llama-odd -o build/tsan/threads.lorac
+build/dev/bin/lorac adapter tests/goldens/llama-odd/adapters/qv-r4 --base build/tsan/threads.lorac -o build/tsan/threads.lora >/dev/null
+LORAC_THREADS_MODEL=$PWD/build/tsan/threads.lorac LORAC_THREADS_BUNDLE=$PWD/build/tsan/threads.lora ctest --preset tsan
 
 step "all tests"
 ctest --preset dev -j "$jobs"
