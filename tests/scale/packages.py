@@ -1,4 +1,5 @@
 """numpy: the interpreter's own, else one that pip puts into .cache/."""
+import importlib
 import pathlib
 import subprocess
 import sys
@@ -12,6 +13,7 @@ except ImportError:
         import numpy
     except ImportError:
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "numpy"], check=True)
+        importlib.invalidate_caches()  # the folder was not there when its path was first looked at
         import numpy
 
 __all__ = ["numpy"]
