@@ -252,8 +252,8 @@ TEST_F(Threads, CloseHandlesInAnyOrder) {
 // Where LORAC_THREADS_MODEL and LORAC_THREADS_BUNDLE name a compiled model and a bundle for it.
 TEST_F(Threads, ShareAnEngineOnARealDevice) {
   const char *modelPath = std::getenv("LORAC_THREADS_MODEL"), *bundle = std::getenv("LORAC_THREADS_BUNDLE");
-  if (!modelPath || !bundle)
-    GTEST_SKIP() << "LORAC_THREADS_MODEL and LORAC_THREADS_BUNDLE name no files";
+  ASSERT_TRUE(modelPath && bundle)
+      << "LORAC_THREADS_MODEL and LORAC_THREADS_BUNDLE name no files; scripts/test.sh makes them";
   api::Model opened(modelPath);
   lorac_engine_options wanted = LORAC_INIT(lorac_engine_options);
   wanted.sequences = 12;
