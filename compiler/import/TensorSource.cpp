@@ -3,6 +3,7 @@
 
 #include "compiler/import/Shown.h"
 #include "support/Checked.h"
+#include "support/Finite.h"
 #include "support/Half.h"
 
 #include <algorithm>
@@ -141,14 +142,6 @@ void decodeRow(Encoding encoding, const uint8_t *bytes, uint64_t cols, float *ou
     for (uint64_t k = 0; k < cols; k += coding.info.blockValues, bytes += coding.info.blockBytes)
       coding.decode(bytes, out + k);
   }
-}
-
-/// A sum of nothing but zeros unless a value's exponent is all ones: one branch a row, not one a value.
-bool allFinite(const float *values, uint64_t count) {
-  uint32_t bad = 0;
-  for (uint64_t k = 0; k < count; ++k)
-    bad |= uint32_t((std::bit_cast<uint32_t>(values[k]) & 0x7f800000u) == 0x7f800000u);
-  return bad == 0;
 }
 
 } // namespace

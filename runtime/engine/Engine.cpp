@@ -2,9 +2,9 @@
 #include "runtime/engine/Engine.h"
 
 #include "support/Checked.h"
+#include "support/Finite.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <string_view>
 
@@ -412,14 +412,6 @@ Status Engine::step(std::span<const StepRow> rows, StepOutput &output) {
   if (!status.isOk())
     undo();
   return status;
-}
-
-/// A branch a row, not one a value: compilers make vectors of the loop.
-static bool allFinite(const float *values, size_t count) {
-  uint32_t bad = 0;
-  for (size_t i = 0; i < count; ++i)
-    bad |= uint32_t((std::bit_cast<uint32_t>(values[i]) & 0x7f800000u) == 0x7f800000u);
-  return bad == 0;
 }
 
 Status Engine::runLocked(std::span<const PlannedRow> rows, const PlannedRun &run, float *logits) {
