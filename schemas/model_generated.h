@@ -300,33 +300,36 @@ enum class Element : uint8_t {
   U32x4 = 1,
   F32 = 2,
   F32x4 = 3,
+  U32x2 = 4,
   MIN = U32,
-  MAX = F32x4
+  MAX = U32x2
 };
 
-inline const Element (&EnumValuesElement())[4] {
+inline const Element (&EnumValuesElement())[5] {
   static const Element values[] = {
     Element::U32,
     Element::U32x4,
     Element::F32,
-    Element::F32x4
+    Element::F32x4,
+    Element::U32x2
   };
   return values;
 }
 
 inline const char * const *EnumNamesElement() {
-  static const char * const names[5] = {
+  static const char * const names[6] = {
     "U32",
     "U32x4",
     "F32",
     "F32x4",
+    "U32x2",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameElement(Element e) {
-  if (flatbuffers::IsOutRange(e, Element::U32, Element::F32x4)) return "";
+  if (flatbuffers::IsOutRange(e, Element::U32, Element::U32x2)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesElement()[index];
 }

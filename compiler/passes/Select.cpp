@@ -195,6 +195,16 @@ public:
 
   bool isF32(FlatSymbolRefAttr name) { return weight(name).getPacked().getCode() == lora::Code::F32; }
 
+  /// How a kernel that reads the weight is specialised for its packed type.
+  SmallVector<std::pair<StringRef, int64_t>> weightConstants(FlatSymbolRefAttr name) {
+    return {{"WEIGHT", isF32(name) ? 0 : 1},
+            {"GROUP", 0},
+            {"HAS_SCALES", 0},
+            {"HAS_PAIRS", 0},
+            {"ZERO_POINT", 0},
+            {"NESTED", 0}};
+  }
+
   FlatSymbolRefAttr kernel(StringRef catalog, ArrayRef<std::pair<StringRef, int64_t>> constants,
                            ArrayAttr epilogue = {}) {
     SmallVector<NamedAttribute> named;
@@ -420,7 +430,7 @@ FailureOr<Place> ProgramWriter::wholeRows(Operation *user, Value value) {
 LogicalResult ProgramWriter::writeOp(lora::EmbedOp op) {
   FlatSymbolRefAttr table = op.getTableAttr();
   Place y = places[op.getResult()] = arenaRows(rowWidth(op.getResult().getType()), false);
-  FlatSymbolRefAttr kernel = shared.kernel("embed", {{"WEIGHT_F32", shared.isF32(table)}});
+  FlatSymbolRefAttr kernel = shared.kernel("embed", shared.weightConstants(table));
   const int64_t rowBytes = shared.rowBytes(table);
   for (Window window :
        windowsOf(shared.weight(table).getTensorType().getDimSize(0), rowBytes, shared.windowBytes))
@@ -556,18 +566,17 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
     epilogue = *terms;
   }
   int64_t tiles = std::max<int64_t>(rowClass.tiles / combine, 1);
-  FlatSymbolRefAttr kernel = shared.kernel("linear",
-                                           {{"ROWS", rowClass.blockRows},
-                                            {"TILES", tiles},
-                                            {"WEIGHT_F32", shared.isF32(weights.front())},
-                                            {"TAIL", in % BlockValues != 0},
-                                            {"COMBINE", combine},
-                                            {"HAS_BIAS", !biases.empty()},
-                                            {"HAS_OPERAND0", op.getExtras().size() > 0},
-                                            {"HAS_OPERAND1", op.getExtras().size() > 1},
-                                            {"ADAPTERS", open},
-                                            {"GATHERED", open && x->gathered}},
-                                           apart ? ArrayAttr() : epilogue);
+  SmallVector<std::pair<StringRef, int64_t>> constants = shared.weightConstants(weights.front());
+  constants.append({{"ROWS", rowClass.blockRows},
+                    {"TILES", tiles},
+                    {"TAIL", in % BlockValues != 0},
+                    {"COMBINE", combine},
+                    {"HAS_BIAS", !biases.empty()},
+                    {"HAS_OPERAND0", op.getExtras().size() > 0},
+                    {"HAS_OPERAND1", op.getExtras().size() > 1},
+                    {"ADAPTERS", open},
+                    {"GATHERED", open && x->gathered}});
+  FlatSymbolRefAttr kernel = shared.kernel("linear", constants, apart ? ArrayAttr() : epilogue);
 
   SmallVector<FlatSymbolRefAttr> extras;
   for (Value extra : op.getExtras()) {

@@ -115,7 +115,7 @@ def KernelOp : PlanOp<"kernel", [Symbol]> {
   let description = [{
     The catalog (schemas/Catalog.def) gives bindings and push constants; emit compiles every variant.
     ```mlir
-    plan.kernel @embed0 catalog("embed") constants({WEIGHT_F32 = 0})
+    plan.kernel @embed0 catalog("embed") constants({WEIGHT = 1})
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$catalog, DictionaryAttr:$constants, OptionalAttr<ArrayAttr>:$epilogue);

@@ -42,7 +42,17 @@ const CatalogKernel *findCatalogKernel(std::string_view name);
 
 /// Bytes of one element of a binding.
 constexpr uint64_t elementBytes(fbs::Element element) {
-  return element == fbs::Element::U32x4 || element == fbs::Element::F32x4 ? 16 : 4;
+  switch (element) {
+  case fbs::Element::U32x4:
+  case fbs::Element::F32x4:
+    return 16;
+  case fbs::Element::U32x2:
+    return 8;
+  case fbs::Element::U32:
+  case fbs::Element::F32:
+    break;
+  }
+  return 4;
 }
 
 } // namespace lorac

@@ -53,6 +53,7 @@ constexpr RolePlace RolePlaces[] = {
     {"entries", fbs::Space::Step, fbs::StepInput::Entries},
     {"pool", fbs::Space::Pool, fbs::StepInput::None},
     {"cache", fbs::Space::Cache, fbs::StepInput::None},
+    {"nested", fbs::Space::Weight, fbs::StepInput::None},
 };
 
 class DispatchVerifier {
@@ -167,11 +168,32 @@ private:
     return Status::ok();
   }
 
+  /// Values in 16 bytes of codes.
+  uint64_t pieceValues() const {
+    constexpr uint64_t Values[] = {4, 8, 8, 16, 32, 32, 32};
+    return Values[constant("WEIGHT")]; // within the catalog's range
+  }
+  /// What a packed type has beside its codes, for `tiles` of rows of `in` values.
+  Status planes(uint64_t tiles, uint64_t in) const {
+    const uint64_t group = constant("GROUP");
+    if (group != 0 && in % group != 0)
+      return corrupt() << "has rows of " << in << " values in groups of " << group;
+    const uint64_t groups = group == 0 ? 1 : in / group;
+    const bool words = group == 0 || constant("WEIGHT") >= 5;
+    LORAC_TRY(reach("scales", constant("NESTED") != 0
+                                  ? times(tiles, groups, 2)
+                                  : times(tiles, words ? groups : ceilDiv(groups, 2), TileRows)));
+    LORAC_TRY(reach("pairs", times(tiles, ceilDiv(groups, 2), TileRows)));
+    return reach("map", 256);
+  }
+
   Status embed() const {
-    const uint64_t pieces = push("pieces"), y = pieces * (constant("WEIGHT_F32") != 0 ? 1 : 2);
-    LORAC_TRY(pushBetween("pieces", 1, UINT32_MAX / 2));
+    const uint64_t pieces = push("pieces"), y = pieces * (pieceValues() / 4);
+    LORAC_TRY(pushBetween("pieces", 1, UINT32_MAX / 32));
     LORAC_TRY(groups(pieces, dispatch.rows));
-    LORAC_TRY(reach("table", times(ceilDiv(push("table_rows"), TileRows), pieces, TileRows)));
+    const uint64_t tiles = ceilDiv(push("table_rows"), TileRows);
+    LORAC_TRY(reach("table", times(tiles, pieces, TileRows)));
+    LORAC_TRY(planes(tiles, pieces * pieceValues()));
     LORAC_TRY(reach("rows", dispatch.grid[1]));
     return writes("y", dispatch.grid[1], "y_stride", y);
   }
@@ -211,8 +233,11 @@ private:
     LORAC_TRY(pushBetween("rows", 0, dispatch.rows));
     LORAC_TRY(pushBetween("in_features", 1, UINT32_MAX));
     LORAC_TRY(pushBetween("tiles", 1, UINT32_MAX / TileRows));
-    if (in % BlockValues != 0 && constant("TAIL") == 0)
-      return corrupt() << "has in_features " << in << ", without TAIL it takes multiples of " << BlockValues;
+    // Two groups share a word of scales, but for the types whose scales are f32 or codes.
+    const uint64_t whole =
+        constant("GROUP") != 0 && constant("WEIGHT") < 5 ? 2 * constant("GROUP") : BlockValues;
+    if (in % whole != 0 && constant("TAIL") == 0)
+      return corrupt() << "has in_features " << in << ", without TAIL it takes multiples of " << whole;
     // TILES counts for 8 lanes; a variant with more lanes takes fewer tiles a lane.
     LORAC_TRY(groups(ceilDiv(tiles, constant("TILES")), ceilDiv(rows, constant("ROWS"))));
 
@@ -236,8 +261,9 @@ private:
     if (combined && segments != 2)
       return corrupt() << "combines 2 segments and has " << segments;
     const uint64_t joined = combined ? plus(starts[1], tiles) : tiles;
-    const uint64_t pieces = ceilDiv(in, constant("WEIGHT_F32") != 0 ? 4 : 8);
+    const uint64_t pieces = ceilDiv(in, pieceValues());
     LORAC_TRY(reach("weight", times(joined, pieces, TileRows)));
+    LORAC_TRY(planes(joined, in));
     LORAC_TRY(reach("bias", times(joined, TileRows)));
     LORAC_TRY(pushBetween("x_stride", ceilDiv(in, 4), UINT32_MAX));
     LORAC_TRY(reach("x", times(rows, push("x_stride"))));

@@ -22,6 +22,7 @@ layout(local_size_x = LANES) in;
 // ---- types and values
 #define u32 uint
 #define f32 float
+#define u32x2 uvec2
 #define u32x4 uvec4
 #define f32x4 vec4
 #define MAKE_U32X4(A, B, C, D) uvec4(A, B, C, D)
@@ -50,10 +51,12 @@ layout(local_size_x = LANES) in;
 // ---- bindings and push constants
 #if TEXEL
 #define READ_U32(BINDING, NAME) layout(binding = BINDING) uniform usamplerBuffer NAME;
+#define READ_U32X2(BINDING, NAME) layout(binding = BINDING) uniform usamplerBuffer NAME;
 #define READ_U32X4(BINDING, NAME) layout(binding = BINDING) uniform usamplerBuffer NAME;
 #define READ_F32(BINDING, NAME) layout(binding = BINDING) uniform samplerBuffer NAME;
 #define READ_F32X4(BINDING, NAME) layout(binding = BINDING) uniform samplerBuffer NAME;
 #define LOAD_U32(NAME, INDEX) texelFetch(NAME, int(INDEX)).x
+#define LOAD_U32X2(NAME, INDEX) texelFetch(NAME, int(INDEX)).xy
 #define LOAD_U32X4(NAME, INDEX) texelFetch(NAME, int(INDEX))
 #define LOAD_F32(NAME, INDEX) texelFetch(NAME, int(INDEX)).x
 #define LOAD_F32X4(NAME, INDEX) texelFetch(NAME, int(INDEX))
@@ -61,10 +64,12 @@ layout(local_size_x = LANES) in;
 #define READ_BUFFER(BINDING, TYPE, NAME)                                                                     \
   layout(std430, binding = BINDING) readonly buffer NAME##Block { TYPE NAME[]; };
 #define READ_U32(BINDING, NAME) READ_BUFFER(BINDING, uint, NAME)
+#define READ_U32X2(BINDING, NAME) READ_BUFFER(BINDING, uvec2, NAME)
 #define READ_U32X4(BINDING, NAME) READ_BUFFER(BINDING, uvec4, NAME)
 #define READ_F32(BINDING, NAME) READ_BUFFER(BINDING, float, NAME)
 #define READ_F32X4(BINDING, NAME) READ_BUFFER(BINDING, vec4, NAME)
 #define LOAD_U32(NAME, INDEX) NAME[INDEX]
+#define LOAD_U32X2(NAME, INDEX) NAME[INDEX]
 #define LOAD_U32X4(NAME, INDEX) NAME[INDEX]
 #define LOAD_F32(NAME, INDEX) NAME[INDEX]
 #define LOAD_F32X4(NAME, INDEX) NAME[INDEX]

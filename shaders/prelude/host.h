@@ -22,6 +22,9 @@ namespace lorac::shader {
 // ---- types and values
 using u32 = uint32_t;
 using f32 = float;
+struct u32x2 {
+  u32 x, y;
+};
 struct u32x4 {
   u32 x, y, z, w;
 };
@@ -129,6 +132,7 @@ private:
 
 #define LORAC_HOST_BINDING(TYPE, NAME) static ::lorac::shader::Binding<TYPE> NAME(#NAME);
 #define READ_U32(BINDING, NAME) LORAC_HOST_BINDING(::lorac::shader::u32, NAME)
+#define READ_U32X2(BINDING, NAME) LORAC_HOST_BINDING(::lorac::shader::u32x2, NAME)
 #define READ_U32X4(BINDING, NAME) LORAC_HOST_BINDING(::lorac::shader::u32x4, NAME)
 #define READ_F32(BINDING, NAME) LORAC_HOST_BINDING(::lorac::shader::f32, NAME)
 #define READ_F32X4(BINDING, NAME) LORAC_HOST_BINDING(::lorac::shader::f32x4, NAME)
@@ -136,6 +140,7 @@ private:
 #define WRITE_F32(BINDING, NAME) LORAC_HOST_BINDING(::lorac::shader::f32, NAME)
 #define WRITE_F32X4(BINDING, NAME) LORAC_HOST_BINDING(::lorac::shader::f32x4, NAME)
 #define LOAD_U32(NAME, INDEX) NAME.load(INDEX)
+#define LOAD_U32X2(NAME, INDEX) NAME.load(INDEX)
 #define LOAD_U32X4(NAME, INDEX) NAME.load(INDEX)
 #define LOAD_F32(NAME, INDEX) NAME.load(INDEX)
 #define LOAD_F32X4(NAME, INDEX) NAME.load(INDEX)

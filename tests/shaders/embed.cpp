@@ -5,17 +5,17 @@ namespace lorac::shader {
 namespace {
 namespace half8 {
 #define LANES 8
-#define WEIGHT_F32 0
+#define WEIGHT 1
 #include "shaders/embed.kernel"
 #undef LANES
-#undef WEIGHT_F32
+#undef WEIGHT
 } // namespace half8
 namespace float1 {
 #define LANES 1
-#define WEIGHT_F32 1
+#define WEIGHT 0
 #include "shaders/embed.kernel"
 #undef LANES
-#undef WEIGHT_F32
+#undef WEIGHT
 } // namespace float1
 
 template <typename Run> void check(bool isF32, uint32_t width, Run run) {

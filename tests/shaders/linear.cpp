@@ -39,19 +39,19 @@ namespace {
 #include "tests/shaders/LinearVariant.inc"
 // ---- f32
 #define VARIANT wide_r1_t4
-#define WEIGHT_F32 1
+#define WEIGHT 0
 #include "tests/shaders/LinearVariant.inc"
 #define VARIANT wide_r8_t2
-#define WEIGHT_F32 1
+#define WEIGHT 0
 #define ROWS 8
 #define TILES 2
 #include "tests/shaders/LinearVariant.inc"
 #define VARIANT wide_r1_t4_notail
-#define WEIGHT_F32 1
+#define WEIGHT 0
 #define TAIL 0
 #include "tests/shaders/LinearVariant.inc"
 #define VARIANT wide_r4_t4_lanes1
-#define WEIGHT_F32 1
+#define WEIGHT 0
 #define LANES 1
 #define ROWS 4
 #include "tests/shaders/LinearVariant.inc"
@@ -129,7 +129,7 @@ namespace {
 // ---- f32 pair with operand 1 alone
 #define VARIANT widePair_r1_t2
 #define TILES 2
-#define WEIGHT_F32 1
+#define WEIGHT 0
 #define COMBINE 2
 #define HAS_OPERAND1 1
 #define ADAPTERS 1
@@ -137,7 +137,7 @@ namespace {
 #define VARIANT widePair_r3_t1
 #define ROWS 3
 #define TILES 1
-#define WEIGHT_F32 1
+#define WEIGHT 0
 #define COMBINE 2
 #define HAS_OPERAND1 1
 #define ADAPTERS 1

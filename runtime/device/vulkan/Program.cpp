@@ -15,6 +15,8 @@ VkFormat texelFormat(fbs::Element element) {
   switch (element) {
   case fbs::Element::U32:
     return VK_FORMAT_R32_UINT;
+  case fbs::Element::U32x2:
+    return VK_FORMAT_R32G32_UINT;
   case fbs::Element::U32x4:
     return VK_FORMAT_R32G32B32A32_UINT;
   case fbs::Element::F32:

@@ -25,7 +25,12 @@ KernelRequest linear(std::map<std::string, int64_t> changes = {},
   KernelRequest request{"linear",
                         {{"ROWS", 1},
                          {"TILES", 4},
-                         {"WEIGHT_F32", 0},
+                         {"WEIGHT", 1},
+                         {"GROUP", 0},
+                         {"HAS_SCALES", 0},
+                         {"HAS_PAIRS", 0},
+                         {"ZERO_POINT", 0},
+                         {"NESTED", 0},
                          {"TAIL", 0},
                          {"COMBINE", 1},
                          {"HAS_BIAS", 0},
@@ -38,6 +43,16 @@ KernelRequest linear(std::map<std::string, int64_t> changes = {},
     request.constants[name] = value;
   return request;
 }
+KernelRequest embed(int64_t weight) {
+  return {"embed",
+          {{"WEIGHT", weight},
+           {"GROUP", 0},
+           {"HAS_SCALES", 0},
+           {"HAS_PAIRS", 0},
+           {"ZERO_POINT", 0},
+           {"NESTED", 0}},
+          {}};
+}
 const std::vector<fbs::EpilogueTerm> Residual = {term(Op::Segment), term(Op::Operand), term(Op::Add)};
 const std::vector<fbs::EpilogueTerm> Gated = {term(Op::Segment), term(Op::Const, 0, 1.0f),
                                               term(Op::Segment), term(Op::Neg),
@@ -48,15 +63,15 @@ const std::vector<fbs::EpilogueTerm> Gated = {term(Op::Segment), term(Op::Const,
 /// Requests as a model would make them; each kernel of the catalog at least once.
 std::vector<KernelRequest> typicalRequests() {
   std::vector<KernelRequest> requests = {
-      {"embed", {{"WEIGHT_F32", 0}}, {}},
-      {"embed", {{"WEIGHT_F32", 1}}, {}},
+      embed(0),
+      embed(1),
       {"rms_norm", {}, {}},
       {"shrink", {{"GATHERED", 0}}, {}},
       {"shrink", {{"GATHERED", 1}}, {}},
       {"gather", {}, {}},
       linear(),
       linear({{"ROWS", 8}, {"TILES", 2}, {"ADAPTERS", 1}, {"HAS_OPERAND0", 1}}, Residual),
-      linear({{"WEIGHT_F32", 1}, {"TAIL", 1}, {"HAS_BIAS", 1}}),
+      linear({{"WEIGHT", 0}, {"TAIL", 1}, {"HAS_BIAS", 1}}),
       linear({{"TAIL", 1}, {"TILES", 2}, {"COMBINE", 2}, {"ADAPTERS", 1}, {"HAS_BIAS", 1}}, Gated),
       linear({{"ADAPTERS", 1}, {"GATHERED", 1}}),
       linear({{"TILES", 8}, {"HAS_OPERAND1", 1}},

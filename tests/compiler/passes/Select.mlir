@@ -78,7 +78,7 @@ module @whole {
 // its function in postfix. The cache is f32 where nothing is asked. One row at most means one class of rows.
 // CHECK-LABEL: module @unfused
 // CHECK: plan.cache page_tokens(16) page_bytes(1024)
-// CHECK: plan.kernel @linear_0 catalog("linear") constants({ADAPTERS = 0 : i64, COMBINE = 1 : i64, GATHERED = 0 : i64, HAS_BIAS = 0 : i64, HAS_OPERAND0 = 0 : i64, HAS_OPERAND1 = 0 : i64, ROWS = 1 : i64, TAIL = 1 : i64, TILES = 4 : i64, WEIGHT_F32 = 1 : i64})
+// CHECK: plan.kernel @linear_0 catalog("linear") constants({ADAPTERS = 0 : i64, COMBINE = 1 : i64, GATHERED = 0 : i64, GROUP = 0 : i64, HAS_BIAS = 0 : i64, HAS_OPERAND0 = 0 : i64, HAS_OPERAND1 = 0 : i64, HAS_PAIRS = 0 : i64, HAS_SCALES = 0 : i64, NESTED = 0 : i64, ROWS = 1 : i64, TAIL = 1 : i64, TILES = 4 : i64, WEIGHT = 0 : i64, ZERO_POINT = 0 : i64})
 // CHECK: plan.kernel @rope_0 catalog("rope") constants({CACHE_F32 = 1 : i64, HEAD = 8 : i64, ROTATE = 0 : i64})
 // CHECK: plan.kernel @map_0 catalog("map") constants({HAS_OPERAND1 = 1 : i64}) epilogue [#plan.term<operand, 0 : i64>, #plan.term<exp>, #plan.term<operand, 1 : i64>, #plan.term<mul>, #plan.term<const, 2.000000e+00 : f32>, #plan.term<add>]
 // CHECK: plan.program @one rows(1, 1) adapters(false)

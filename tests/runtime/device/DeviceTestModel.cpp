@@ -88,7 +88,8 @@ void addKernels(TinyModel &tiny) {
                                    {"rows", Access::Read, Element::U32x4},
                                    {"y", Access::Write, Element::F32x4}},
                                   {"pieces", "y_stride", "first_row", "table_rows"});
-  addConstant(embed, "WEIGHT_F32", 1);
+  for (const char *name : {"WEIGHT", "GROUP", "HAS_SCALES", "HAS_PAIRS", "ZERO_POINT", "NESTED"})
+    addConstant(embed, name, 0);
   addVariant(tiny, embed, "texel", Texel, EmbedTexel);
   addVariant(tiny, embed, "storage", Storage, EmbedStorage);
   fbs::KernelT &map =

@@ -427,11 +427,11 @@ TinyModel tinyModel() {
   table->frequencies = {1.0, 0.01};
   model.angles.push_back(std::move(table));
 
-  std::map<std::string, int64_t> linear = {{"ROWS", 4},         {"TILES", 4},        {"WEIGHT_F32", 0},
+  std::map<std::string, int64_t> linear = {{"ROWS", 4},         {"TILES", 4},        {"WEIGHT", 1},
                                            {"TAIL", 1},         {"COMBINE", 1},      {"HAS_BIAS", 0},
                                            {"HAS_OPERAND0", 0}, {"HAS_OPERAND1", 0}, {"ADAPTERS", 0}};
   const std::vector<fbs::EpilogueTerm> plain = {term(fbs::EpilogueOp::Segment)};
-  addKernel(tiny, "embed", "embed", {{"WEIGHT_F32", 0}});
+  addKernel(tiny, "embed", "embed", {{"WEIGHT", 1}});
   addKernel(tiny, "norm", "rms_norm", {});
   addKernel(tiny, "linear", "linear", linear, plain);
   addKernel(tiny, "head", "linear", linear, plain);
@@ -516,7 +516,7 @@ TinyModel minimalModel() {
                      {"max_items", 16},
                      {"max_entries", 4},
                      {"pool_bytes", 1 << 20}});
-  addKernel(tiny, "embed", "embed", {{"WEIGHT_F32", 0}});
+  addKernel(tiny, "embed", "embed", {{"WEIGHT", 1}});
   ProgramBuilder b(model, "one", 1, 1, false);
   b.buffer("embedding", fbs::Space::Weight, constant(0), constant(512));
   b.input("rows", fbs::StepInput::Rows, constant(16));
