@@ -349,6 +349,8 @@ lorac_code lorac_engine_create(const lorac_model *model, const lorac_engine_opti
       wanted.maxRows = given.max_rows;
       if (given.reserved != 0)
         return invalid("options.reserved is not 0");
+      if (given.pipeline_cache)
+        wanted.deviceOptions.pipelineCache = given.pipeline_cache;
     }
     auto handle = std::make_unique<lorac_engine>();
     LORAC_ASSIGN(handle->engine, Engine::open(model->file, wanted));
@@ -400,6 +402,10 @@ lorac_code lorac_engine_get_counters(const lorac_engine *engine, lorac_counters 
     value.weight_bytes_uploaded = done.weightBytesUploaded;
     value.pool_bytes_uploaded = done.poolBytesUploaded;
     value.step_bytes_uploaded = done.stepBytesUploaded;
+    value.pipeline_cache_bytes = done.pipelineCacheBytes;
+    value.driver_nanoseconds = done.driverNanoseconds;
+    value.upload_nanoseconds = done.uploadNanoseconds;
+    value.pipeline_nanoseconds = done.pipelineNanoseconds;
     return copyOut(value, counters, "counters");
   });
 }

@@ -104,6 +104,33 @@ void MappedFile::release(uint64_t offset, uint64_t length) const {
     ::madvise(const_cast<uint8_t *>(data) + begin, end - begin, MADV_DONTNEED);
 }
 
+Result<std::vector<uint8_t>> readFile(const std::string &path, uint64_t limit) {
+  uint64_t size = 0;
+  LORAC_ASSIGN(int descriptor, openRegular(path, size));
+  std::vector<uint8_t> bytes;
+  Status status;
+  if (size > limit)
+    status = Status(Code::InvalidArgument)
+             << path << ": has " << size << " bytes, at most " << limit << " are read";
+  else
+    bytes.resize(size);
+  for (uint64_t done = 0; status.isOk() && done < size;) {
+    ssize_t count = ::pread(descriptor, bytes.data() + done, size - done, off_t(done));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      status = ioError(path, "cannot read");
+    if (count == 0) { // it became shorter
+      bytes.resize(done);
+      break;
+    }
+    done += uint64_t(std::max<ssize_t>(count, 0));
+  }
+  ::close(descriptor);
+  LORAC_TRY(status);
+  return bytes;
+}
+
 Result<std::string> readTextFile(const std::string &path, uint64_t limit) {
   LORAC_ASSIGN(MappedFile file, MappedFile::open(path));
   if (file.bytes().size() > limit)

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace lorac {
 
@@ -36,6 +37,10 @@ private:
   uint64_t size = 0;
   std::string filePath;
 };
+
+/// A regular file's bytes, read and not mapped: nothing that is done to the file later can hurt. `limit`
+/// bounds what is read; a larger file is InvalidArgument.
+Result<std::vector<uint8_t>> readFile(const std::string &path, uint64_t limit);
 
 /// A small text file, whole. `limit` bounds what is read; a larger file is InvalidArgument.
 Result<std::string> readTextFile(const std::string &path, uint64_t limit);

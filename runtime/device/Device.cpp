@@ -3,6 +3,7 @@
 
 #include "runtime/device/vulkan/VulkanModel.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <string_view>
 
@@ -32,7 +33,8 @@ std::vector<DeviceInfo> listDevices(std::string *why) {
 }
 
 Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const ModelFile &model,
-                                                const LoadSymbols &symbols) {
+                                                const LoadSymbols &symbols,
+                                                const DeviceOptions &deviceOptions) {
   if (spec.kind != "auto" && spec.kind != "vulkan")
     return Status(Code::DeviceUnavailable)
            << "device " << spec.kind << ": this build has no such device; use auto or vulkan";
@@ -43,6 +45,8 @@ Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const Mo
     return Status(Code::InvalidArgument)
            << "environment variable LORAC_VULKAN_VALIDATION is '" << validation << "'; set it to 0 or 1";
   options.validation = validation == "1";
+  options.pipelineCache = deviceOptions.pipelineCache;
+  options.began = std::chrono::steady_clock::now();
   LORAC_ASSIGN(auto instance, vulkan::Instance::create(options.validation));
   return vulkan::openModel(std::move(instance), spec, model, symbols, options);
 }

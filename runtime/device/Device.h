@@ -40,11 +40,16 @@ struct DeviceCounters {
   uint64_t adapterDispatches = 0; ///< kernels that exist for adapters alone (catalog)
   uint64_t barriers = 0;
   uint64_t pipelinesMade = 0;
+  uint64_t pipelineCacheBytes =
+      0;                       ///< that a pipeline cache on disk gave the driver; 0: there was none of use
   uint64_t allocations = 0;    ///< device memory objects
   uint64_t allocatedBytes = 0; ///< in them
   uint64_t weightBytesUploaded = 0;
-  uint64_t poolBytesUploaded = 0; ///< adapter images and directories
-  uint64_t stepBytesUploaded = 0; ///< the engine reports what it wrote with addStepBytes
+  uint64_t poolBytesUploaded = 0;   ///< adapter images and directories
+  uint64_t stepBytesUploaded = 0;   ///< the engine reports what it wrote with addStepBytes
+  uint64_t driverNanoseconds = 0;   ///< finding and starting the driver and its device
+  uint64_t uploadNanoseconds = 0;   ///< copying weights to the device
+  uint64_t pipelineNanoseconds = 0; ///< the driver's making of pipelines, and reading the cache on disk
   std::vector<std::pair<std::string, uint64_t>> dispatchesByKernel; ///< catalog name, count
 };
 
@@ -97,6 +102,15 @@ struct DeviceInfo {
 /// Every device that Lorac could open. An absent Vulkan loader gives none; `why` then says so.
 std::vector<DeviceInfo> listDevices(std::string *why = nullptr);
 
+/// What an open device may keep outside itself.
+struct DeviceOptions {
+  /// A folder that keeps compiled pipelines between processes, a file a device and driver; made where it is
+  /// missing, when the first model closes. Empty: nothing is kept. The file is a hint: what is corrupt, of
+  /// another driver or cannot be read or written is as if there were none. It holds code for the device:
+  /// whoever can write to the folder can as well change the program.
+  std::string pipelineCache;
+};
+
 /// Opens `model` on the device of `spec`: picks a variant for each kernel (the first that the device
 /// satisfies; none is Incompatible, naming kernel and feature), checks peak memory, uploads weights,
 /// allocates the spaces. Pipelines are made when a program first runs. DeviceUnavailable where no device
@@ -105,7 +119,8 @@ std::vector<DeviceInfo> listDevices(std::string *why = nullptr);
 /// environment, Vulkan runs under VK_LAYER_KHRONOS_validation (DeviceUnavailable where it is not installed),
 /// and what it warns of fails the call with Internal.
 Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const ModelFile &model,
-                                                const LoadSymbols &symbols);
+                                                const LoadSymbols &symbols,
+                                                const DeviceOptions &options = {});
 
 } // namespace lorac
 

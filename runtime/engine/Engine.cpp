@@ -153,7 +153,8 @@ Result<std::shared_ptr<Engine>> Engine::open(std::shared_ptr<const ModelFile> mo
   if (!model)
     return Status(Code::InvalidArgument) << "no model was given";
   LORAC_ASSIGN(EnginePlan plan, planEngine(*model, options));
-  LORAC_ASSIGN(std::unique_ptr<DeviceModel> device, openDevice(options.device, *model, plan.symbols));
+  LORAC_ASSIGN(std::unique_ptr<DeviceModel> device,
+               openDevice(options.device, *model, plan.symbols, options.deviceOptions));
   return create(std::move(model), options, std::move(device));
 }
 

@@ -27,6 +27,7 @@ class Engine;
 
 struct EngineOptions {
   DeviceSpec device;
+  DeviceOptions deviceOptions;
   uint64_t context = 0;             ///< tokens that a sequence may hold; 0: the model's maximum
   uint64_t sequences = 1;           ///< cache for so many sequences of full context; shorter ones share it
   uint64_t pages = 0;               ///< pages of the cache, in place of what `sequences` gives

@@ -8,6 +8,7 @@
 #include "runtime/text/Tokenizer.h"
 
 #include <algorithm>
+#include <memory_resource>
 #include <optional>
 #include <unordered_map>
 
@@ -170,11 +171,27 @@ struct Tokenizer::Part {
   int64_t id; ///< -1 for text
 };
 
+/// A map that is filled once: its nodes lie back to back and go together, since some ten thousand calls of
+/// malloc and free are what making a tokenizer would cost most.
+template <typename Key, typename Value, typename Hash> class FilledMap {
+public:
+  void reserve(size_t count) { map.reserve(count); }
+  auto emplace(const Key &key, const Value &value) { return map.emplace(key, value); }
+  auto find(const Key &key) const { return map.find(key); }
+  auto end() const { return map.end(); }
+  template <typename Predicate> void eraseIf(Predicate predicate) { std::erase_if(map, predicate); }
+
+private:
+  std::pmr::monotonic_buffer_resource memory;
+  std::pmr::unordered_map<Key, Value, Hash> map{&memory};
+};
+
 struct Tokenizer::Tables {
-  std::unordered_map<uint64_t, Merge, MixHash> merges;
+  using Words = FilledMap<std::string_view, uint32_t, std::hash<std::string_view>>;
+  FilledMap<uint64_t, Merge, MixHash> merges;
   /// Normal tokens by their symbols: bytes, in the pool, or text, in `texts`. Used for merges while reading,
-  /// and for ignore_merges.
-  std::unordered_map<std::string_view, uint32_t> words;
+  /// and for ignore_merges; else null.
+  std::unique_ptr<Words> words = std::make_unique<Words>();
   std::vector<char> texts;                                    ///< alphabet Text only: the token strings
   std::unordered_map<char32_t, uint32_t, MixHash> characters; ///< alphabet Text only: tokens of one character
   std::vector<AddedToken> added;
@@ -271,11 +288,11 @@ Result<Tokenizer> Tokenizer::create(const fbs::Tokenizer &table) {
   LORAC_TRY(result.readAdded(table));
   LORAC_TRY(result.readIds(table));
   if (!result.ignoreMerges) {
-    result.tables->words = {};
+    result.tables->words.reset();
     result.tables->texts = {};
+  } else { // plain text never becomes a special token
+    result.tables->words->eraseIf([&](const auto &word) { return result.isSpecial(word.second); });
   }
-  // Plain text never becomes a special token.
-  std::erase_if(result.tables->words, [&](const auto &word) { return result.isSpecial(word.second); });
   return result;
 }
 
@@ -386,6 +403,7 @@ Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
   for (uint32_t id = 0; ofCharacters && id < tokens.size(); ++id)
     textBytes += isWord[id] ? tokens.Get(id)->size() : 0;
   tables->texts.reserve(textBytes); // words point into it
+  tables->words->reserve(tokens.size());
   // Only now, for the pool has moved while it grew.
   for (uint32_t id = 0; id < tokens.size(); ++id) {
     if (!isWord[id])
@@ -396,7 +414,7 @@ Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
       symbols = {tables->texts.data() + tables->texts.size(), text.size()};
       tables->texts.insert(tables->texts.end(), text.begin(), text.end());
     }
-    auto [place, isNew] = tables->words.emplace(symbols, id);
+    auto [place, isNew] = tables->words->emplace(symbols, id);
     if (!isNew)
       return corrupt() << "tokens " << place->second << " and " << id
                        << " are the same; build the file again";
@@ -429,8 +447,8 @@ Status Tokenizer::readMerges(const fbs::Tokenizer &table) {
     };
     joined.assign(symbols(left));
     joined += symbols(right);
-    auto product = tables->words.find(joined);
-    if (symbols(left).empty() || symbols(right).empty() || product == tables->words.end())
+    auto product = tables->words->find(joined);
+    if (symbols(left).empty() || symbols(right).empty() || product == tables->words->end())
       return corrupt() << "merge " << rank << " of tokens " << left << " and " << right
                        << " gives no token; build the file again";
     if (!tables->merges.emplace(pairKey(left, right), Merge{rank, product->second}).second)
@@ -494,7 +512,7 @@ Status Tokenizer::readIds(const fbs::Tokenizer &table) {
 
 void Tokenizer::appendWord(std::string_view word, std::vector<uint32_t> &ids) const {
   if (ignoreMerges)
-    if (auto whole = tables->words.find(word); whole != tables->words.end()) {
+    if (auto whole = tables->words->find(word); whole != tables->words->end()) {
       ids.push_back(whole->second);
       return;
     }

@@ -288,6 +288,7 @@ SessionResult runSession(const SessionOptions &options) {
     lorac_engine_options wanted = LORAC_INIT(lorac_engine_options);
     wanted.device = options.device;
     wanted.pool_bytes = 8192;
+    wanted.pipeline_cache = options.pipelineCache;
     return lorac_engine_create(model, &wanted, &engine, error);
   });
   if (!call.isOver())

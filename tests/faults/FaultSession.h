@@ -38,6 +38,7 @@ struct SessionResult {
 struct SessionOptions {
   std::string model, bundle;
   const char *device = nullptr;
+  const char *pipelineCache = nullptr; ///< a folder
   /// Makes the engine; default lorac_engine_create with `device`.
   std::function<lorac_code(lorac_model *, lorac_engine **, lorac_error *)> makeEngine;
   /// A failed call is made once more, and the session goes on if that succeeds: a failure must leave

@@ -1,11 +1,13 @@
 // Every Vulkan call of a session fails once, with each code that Vulkan documents for it.
 #include "tests/faults/FaultSession.h"
+#include "tests/faults/FileCalls.h"
 #include "tests/faults/VulkanShim.h"
 #include "tests/support/StatusTest.h"
 #include "tests/support/TempFolder.h"
 
 #include "runtime/device/vulkan/Instance.h"
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -117,8 +119,9 @@ bool VulkanFaults::tryFault(const std::string &function, uint64_t call, VkResult
     return false;
   ++faults;
   expectNothingLeft(what);
-  if (code >= 0 || function == "vkDeviceWaitIdle") {
-    // Success of another kind, or a call that only closes: nothing of it is seen.
+  const bool ofCacheOnDisk = options.pipelineCache && function.find("PipelineCache") != std::string::npos;
+  if (code >= 0 || function == "vkDeviceWaitIdle" || ofCacheOnDisk) {
+    // Success of another kind, a call that only closes, or that only saves time: nothing of it is seen.
     EXPECT_EQ(result.code, LORAC_OK) << result.call << ": " << result.message;
     expectSame(result, what);
   } else if (result.failedInGenerate && result.code == LORAC_OK) {
@@ -200,6 +203,7 @@ void VulkanFaults::printCounts() const {
 TEST_F(VulkanFaults, EveryCallWithEveryCode) {
   const std::set<std::string> elsewhere = {
       "vkEnumerateInstanceLayerProperties", "vkCreateDebugUtilsMessengerEXT", // the layer's
+      "vkGetPipelineCacheData",                                               // a cache's on disk
       "vkFlushMappedMemoryRanges", "vkInvalidateMappedMemoryRanges"};         // memory that is not coherent
   for (const shim::Function &function : shim::functions()) {
     if (elsewhere.count(function.name) > 0)
@@ -226,6 +230,60 @@ TEST_F(VulkanFaults, StagedAndFlushedMemory) {
     }
   shim::hideCoherence(false);
   printCounts();
+}
+
+TEST_F(VulkanFaults, ThePipelineCacheOnDisk) {
+  const std::string place = folder.path("cache");
+  options.pipelineCache = place.c_str();
+  expectSame(runSession(options), "with a cache"); // the file is there from now on
+  for (const shim::Function &function : shim::functions())
+    if (function.name == "vkGetPipelineCacheData" || function.name == "vkCreatePipelineCache") {
+      sweep(function);
+      EXPECT_GT(calls[function.name], 0u) << function.name << " is never called";
+    }
+  printCounts();
+}
+
+/// Whatever fails of the files, the session is as without a cache, and there is the old file, a whole new one
+/// or none.
+TEST_F(VulkanFaults, FilesOfThePipelineCache) {
+  const std::string place = folder.path("cache");
+  options.pipelineCache = place.c_str();
+  ASSERT_EQ(runSession(options).code, LORAC_OK);
+  std::vector<std::string> names;
+  for (const auto &entry : std::filesystem::directory_iterator(place))
+    names.push_back("cache/" + entry.path().filename().string());
+  ASSERT_EQ(names.size(), 1u);
+  const std::string whole = folder.read(names[0]), old = "an old file";
+  const std::vector<std::pair<std::string, int>> kinds = {
+      {"open", EACCES},   {"open", ENFILE},      {"fstat", EIO},     {"pwrite", ENOSPC},
+      {"pwrite", EDQUOT}, {"pwrite", ZeroWrite}, {"fsync", EIO},     {"linkat", EROFS},
+      {"close", EIO},     {"rename", EACCES},    {"mkostemp", EROFS}};
+  size_t tried = 0;
+  for (bool hidden : {false, true})
+    for (const auto &[function, error] : kinds)
+      for (uint64_t call = 0;; ++call) {
+        SCOPED_TRACE(function + " " + std::to_string(call) + ": " + std::to_string(error));
+        folder.write(names[0], old);
+        hideTemporaryFiles(hidden);
+        // The model's file comes first and the bundle's third: what fails of them is told of
+        // (FileFaults.cpp).
+        const bool reads = function == "open" || function == "fstat" || function == "close";
+        if (reads && (call == 0 || call == 2))
+          continue;
+        failFile(function, call, error);
+        SessionResult result = runSession(options);
+        const bool failed = fileFailed();
+        hideTemporaryFiles(false);
+        EXPECT_EQ(result.code, LORAC_OK) << result.call << ": " << result.message;
+        expectSame(result, function);
+        const std::string now = folder.read(names[0]);
+        EXPECT_TRUE(now == whole || (failed && now == old)) << now.size() << " bytes";
+        if (!failed)
+          break;
+        ++tried;
+      }
+  EXPECT_GE(tried, 15u);
 }
 
 } // namespace

@@ -300,6 +300,7 @@ std::vector<VkResult> documented(const std::string &name) {
       {"vkCreateInstance",
        {VK_ERROR_INITIALIZATION_FAILED, VK_ERROR_LAYER_NOT_PRESENT, VK_ERROR_EXTENSION_NOT_PRESENT,
         VK_ERROR_INCOMPATIBLE_DRIVER}},
+      {"vkGetPipelineCacheData", {VK_INCOMPLETE}},
       {"vkEnumeratePhysicalDevices", {VK_ERROR_INITIALIZATION_FAILED, VK_INCOMPLETE}},
       {"vkEnumerateInstanceLayerProperties", {VK_INCOMPLETE}},
       {"vkEnumerateInstanceExtensionProperties", {VK_ERROR_LAYER_NOT_PRESENT, VK_INCOMPLETE}},

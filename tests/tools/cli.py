@@ -3,6 +3,7 @@
 import argparse
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import unittest
@@ -240,6 +241,38 @@ class Batch(Case):
                                 "--max-tokens", 12, "--ignore-eos", "--adapter", self.bundles["all-r8"])
         stacked = self.run_tokens("--adapter", self.bundles["all-r8"])
         self.assertEqual([result["tokens"] for result in results], [stacked, stacked[:2], self.run_tokens()])
+
+    def test_start_and_pipeline_cache(self):
+        """Where the time to the first token goes; where pipelines are kept."""
+        def run(*options, **environment):
+            result = LORAC.call("run", self.model, "--tokens", "5,6", "--max-tokens", 2, "--ignore-eos", "--stats", "--json", *options,
+                                environment=environment)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return json.loads(result.stdout)["stats"]
+        chosen = self.folder / "chosen"
+        stats = run("--pipeline-cache", chosen)
+        start = stats["start_seconds"]
+        self.assertEqual(sorted(start), ["driver", "file", "own", "pipelines", "tokenizer", "total", "weights"])
+        self.assertTrue(all(seconds >= 0 for seconds in start.values()), start)
+        self.assertGreater(start["pipelines"], 0)
+        self.assertAlmostEqual(start["total"], start["file"] + start["driver"] + start["pipelines"] + start["own"], places=6)
+        self.assertGreaterEqual(start["own"], start["tokenizer"] + start["weights"])
+        self.assertEqual(stats["pipeline_cache_bytes"], 0)
+        self.assertEqual(len(list(chosen.iterdir())), 1)
+        self.assertGreater(run("--pipeline-cache", chosen)["pipeline_cache_bytes"], 0)
+        for variable, place in (("LORAC_PIPELINE_CACHE", "a"), ("XDG_CACHE_HOME", "b/lorac"), ("HOME", "c/.cache/lorac")):
+            folder = self.folder / "caches"
+            without = {name: value for name, value in LORAC.environment.items() if name not in ("LORAC_PIPELINE_CACHE", "XDG_CACHE_HOME")}
+            kept, LORAC.environment = LORAC.environment, without
+            try:
+                run(**{variable: str(folder / place.split("/")[0])})
+                self.assertEqual([path.relative_to(folder / place).name[:7] for path in (folder / place).iterdir()], ["vulkan-"])
+                shutil.rmtree(folder)
+                run("--pipeline-cache", "", **{variable: str(folder / place.split("/")[0])})
+                run(**{"LORAC_PIPELINE_CACHE": "", **({variable: str(folder / place.split("/")[0])} if variable[0] != "L" else {})})
+                self.assertFalse(folder.exists())
+            finally:
+                LORAC.environment = kept
 
     def test_stats(self):
         path = self.folder / "requests.jsonl"

@@ -21,6 +21,7 @@ class Lorac:
         self.program = str(program)
         self.environment = dict(os.environ)
         self.environment.setdefault("LORAC_VULKAN_VALIDATION", "1")
+        self.environment.setdefault("LORAC_PIPELINE_CACHE", "")  # no test leaves anything in the user's cache
 
     def call(self, *arguments, environment=None):
         """Runs it; returncode, stdout, stderr."""

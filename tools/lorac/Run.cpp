@@ -21,6 +21,7 @@ struct RunOptions {
   std::string prompt, chat, system, tokens, batch;
   std::string device = "auto";
   std::string logits;
+  std::string pipelineCache;
   uint32_t maxTokens = 0;
   uint64_t context = 0;
   uint32_t maxRows = 0;
@@ -74,18 +75,9 @@ SessionOptions checkOptions(const CLI::App &sub, RunOptions &options) {
   session.context = options.context;
   session.maxRows = options.maxRows;
   session.acceptBase = options.acceptBase;
+  session.pipelineCache = given("--pipeline-cache") ? options.pipelineCache : defaultPipelineCache();
   return session;
 }
-
-class Timer {
-public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  }
-
-private:
-  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
-};
 
 void noteAccepted(const Session &session) {
   for (const std::string &path : session.acceptedBundles())
@@ -93,14 +85,18 @@ void noteAccepted(const Session &session) {
          ", loaded because of --accept-base");
 }
 
-RunStats collectStats(const Session &session, const Batch &batch, double openSeconds,
-                      const TokenClock &clock) {
+RunStats collectStats(const Session &session, const Batch &batch, double openSeconds, const TokenClock &clock,
+                      std::optional<uint64_t> firstPipelineNanoseconds) {
+  const DeviceCounters counters = session.engine()->counters();
   return {.device = session.engine()->deviceDescription(),
-          .counters = session.engine()->counters(),
+          .counters = counters,
           .batch = batch.counters(),
           .poolBytes = session.engine()->pool().totalBytes(),
           .openSeconds = openSeconds,
-          .clock = clock};
+          .fileSeconds = session.fileSeconds(),
+          .textSeconds = session.textSeconds(),
+          .clock = clock,
+          .firstPipelineNanoseconds = firstPipelineNanoseconds.value_or(counters.pipelineNanoseconds)};
 }
 
 Json textOrNull(const Tokenizer *tokenizer, const std::vector<uint32_t> &tokens) {
@@ -147,10 +143,12 @@ Status runOne(const RunOptions &options, const SessionOptions &sessionOptions) {
   if (stream)
     detokenizer.emplace(*tokenizer);
   TokenClock clock;
+  std::optional<uint64_t> pipelineTime;
   Status printed;
   GenerationResult result;
   request.onToken = [&](uint32_t token) {
-    clock.token();
+    if (clock.token())
+      pipelineTime = session->engine()->counters().pipelineNanoseconds;
     if (stream)
       printed = print(detokenizer->push(token));
     return printed.isOk();
@@ -174,7 +172,7 @@ Status runOne(const RunOptions &options, const SessionOptions &sessionOptions) {
     LORAC_TRY(logitsFile->commit());
   }
 
-  RunStats stats = collectStats(*session, batch, openSeconds, clock);
+  RunStats stats = collectStats(*session, batch, openSeconds, clock, pipelineTime);
   if (options.json) {
     Json object = {{"tokens", result.tokens},
                    {"text", textOrNull(tokenizer, result.tokens)},
@@ -270,6 +268,7 @@ Status runBatch(const RunOptions &options, const SessionOptions &sessionOptions)
 
   Batch batch(session->engine());
   TokenClock clock;
+  std::optional<uint64_t> pipelineTime;
   Status printed, lost;
   Progress progress;
   size_t done = 0;
@@ -282,8 +281,9 @@ Status runBatch(const RunOptions &options, const SessionOptions &sessionOptions)
       if (stack)
         request.stack = *std::move(stack);
     }
-    request.onToken = [&clock, &printed](uint32_t) {
-      clock.token();
+    request.onToken = [&](uint32_t) {
+      if (clock.token())
+        pipelineTime = session->engine()->counters().pipelineNanoseconds;
       return printed.isOk();
     };
     request.onDone = [&, i](const GenerationResult &result) {
@@ -303,7 +303,7 @@ Status runBatch(const RunOptions &options, const SessionOptions &sessionOptions)
   LORAC_TRY(printed);
   LORAC_TRY(lost);
   if (options.stats) {
-    RunStats stats = collectStats(*session, batch, openSeconds, clock);
+    RunStats stats = collectStats(*session, batch, openSeconds, clock, pipelineTime);
     std::cerr << (options.json ? jsonLine({{"stats", stats.json()}}) : stats.text()) << std::flush;
   }
   return {};
@@ -349,6 +349,10 @@ void addRun(CLI::App &app, int &exitCode) {
       ->check(CLI::NonNegativeNumber);
   sub->add_option("--logits", options->logits,
                   "Write the logits of each position fed to this .npy file: float32 [positions, vocabulary]");
+  sub->add_option("--pipeline-cache", options->pipelineCache,
+                  "Folder that keeps compiled pipelines for the next run; \"\" keeps none. Default: lorac in "
+                  "$XDG_CACHE_HOME, else in ~/.cache")
+      ->envname("LORAC_PIPELINE_CACHE");
   sub->add_flag("--print-tokens", options->printTokens,
                 "Print the new ids alone on the last line of stdout: 1,2,3");
   sub->add_flag("--stats", options->stats,

@@ -2,8 +2,10 @@
 #include "tools/lorac/Session.h"
 
 #include "support/Checked.h"
+#include "tools/lorac/Stats.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 
 namespace lorac::cli {
@@ -12,15 +14,34 @@ namespace {
 /// A cache larger than this is made only where one request alone needs it; more requests wait for pages.
 constexpr uint64_t CacheBytes = 2ull << 30;
 
+/// The value of an environment variable that names a folder from the root; else empty.
+std::string absoluteFolder(const char *variable) {
+  const char *value = std::getenv(variable);
+  return value && value[0] == '/' ? value : "";
+}
+
 } // namespace
+
+std::string defaultPipelineCache() {
+  const char *chosen = std::getenv("LORAC_PIPELINE_CACHE");
+  if (chosen)
+    return chosen;
+  if (std::string base = absoluteFolder("XDG_CACHE_HOME"); !base.empty())
+    return base + "/lorac";
+  std::string home = absoluteFolder("HOME");
+  return home.empty() ? "" : home + "/.cache/lorac";
+}
 
 Result<std::unique_ptr<Session>> Session::open(const std::string &modelPath, const SessionOptions &options) {
   std::unique_ptr<Session> session(new Session);
   session->options = options;
+  Timer timer;
   LORAC_ASSIGN(session->modelFile, ModelFile::open(modelPath));
+  session->fileTime = timer.seconds();
   if (session->model().metadata().tokenizer()) {
     LORAC_ASSIGN(session->text, ModelText::create(session->model()));
   }
+  session->textTime = timer.seconds() - session->fileTime;
   return session;
 }
 
@@ -72,6 +93,7 @@ Status Session::start() {
   engineOptions.context = options.context;
   engineOptions.maxRows = options.maxRows;
   engineOptions.poolBytes = 0;
+  engineOptions.deviceOptions.pipelineCache = options.pipelineCache;
   for (const auto &[path, bundle] : bundles)
     if (bundle.file)
       engineOptions.poolBytes += slotBytes(*modelFile, *bundle.file);

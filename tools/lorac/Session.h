@@ -18,7 +18,12 @@ struct SessionOptions {
   uint64_t context = 0; ///< 0: the model's
   uint32_t maxRows = 0; ///< 0: the model's
   bool acceptBase = false;
+  std::string pipelineCache; ///< a folder; empty: none
 };
+
+/// Where pipelines are kept if nobody says where: lorac in $XDG_CACHE_HOME, else in ~/.cache; nowhere (empty)
+/// where there is neither, or where LORAC_PIPELINE_CACHE is set and empty.
+std::string defaultPipelineCache();
 
 /// New tokens of a request that does not say how many.
 constexpr uint32_t DefaultNewTokens = 256;
@@ -41,6 +46,10 @@ public:
   /// The stack of a request that add() accepted. Not Ok where a bundle does not fit the model.
   Result<Stack> stackFor(const std::vector<AdapterArgument> &adapters) const;
 
+  /// How long it took to read and verify the model file, and to make its tokenizer.
+  double fileSeconds() const { return fileTime; }
+  double textSeconds() const { return textTime; }
+
   const std::shared_ptr<Engine> &engine() const { return opened; }
   /// Loaded bundles that were made for another base and let in by --accept-base.
   std::vector<std::string> acceptedBundles() const;
@@ -56,6 +65,7 @@ private:
   Result<std::vector<uint32_t>> tokensOf(const PromptRequest &request) const;
 
   SessionOptions options;
+  double fileTime = 0, textTime = 0;
   std::shared_ptr<const ModelFile> modelFile;
   std::shared_ptr<const ModelText> text;
   std::map<std::string, Bundle> bundles; // by path

@@ -4,19 +4,27 @@
 namespace lorac::cli {
 namespace {
 
+double secondsOf(uint64_t nanoseconds) { return double(nanoseconds) * 1e-9; }
+
 double rate(uint64_t count, double seconds) { return seconds > 0 ? double(count) / seconds : 0; }
 
 } // namespace
 
-void TokenClock::token() {
+bool TokenClock::token() {
   last = Clock::now();
   if (++tokens == 1)
     first = last;
   else if (tokens == 2)
     second = last;
+  return tokens == 1;
 }
 
 double TokenClock::decodeRate() const { return tokens > 2 ? rate(tokens - 2, seconds(second, last)) : 0; }
+
+double RunStats::ownStartSeconds() const {
+  return startSeconds() - fileSeconds - secondsOf(counters.driverNanoseconds) -
+         secondsOf(firstPipelineNanoseconds);
+}
 
 Json RunStats::json() const {
   Json kernels = Json::object();
@@ -39,7 +47,16 @@ Json RunStats::json() const {
       {"allocations", counters.allocations},
       {"allocated_bytes", counters.allocatedBytes},
       {"pipelines", counters.pipelinesMade},
+      {"pipeline_cache_bytes", counters.pipelineCacheBytes},
       {"seconds", {{"open", openSeconds}, {"first_token", clock.untilFirst()}, {"total", clock.total()}}},
+      {"start_seconds",
+       {{"total", startSeconds()},
+        {"file", fileSeconds},
+        {"driver", secondsOf(counters.driverNanoseconds)},
+        {"pipelines", secondsOf(firstPipelineNanoseconds)},
+        {"own", ownStartSeconds()},
+        {"tokenizer", textSeconds},
+        {"weights", secondsOf(counters.uploadNanoseconds)}}},
       {"tokens_per_second",
        {{"prompt", rate(batch.promptTokens, clock.untilFirst())},
         {"decode", clock.decodeRate()},
@@ -61,9 +78,15 @@ std::string RunStats::text() const {
       << counters.poolBytesUploaded << ", step tables " << counters.stepBytesUploaded << "\n";
   out << "memory: " << counters.allocations << " allocations, " << byteText(counters.allocatedBytes)
       << "; adapter pool " << poolBytes << " bytes\n";
-  out << "pipelines made: " << counters.pipelinesMade << "\n";
+  out << "pipelines made: " << counters.pipelinesMade << ", bytes of the cache on disk used "
+      << counters.pipelineCacheBytes << "\n";
   out << "times: open " << decimal(openSeconds) << " s, first token " << decimal(clock.untilFirst())
       << " s, total " << decimal(clock.total()) << " s\n";
+  out << "start: " << decimal(startSeconds()) << " s to the first token: reading and verifying the file "
+      << decimal(fileSeconds) << ", driver " << decimal(secondsOf(counters.driverNanoseconds))
+      << ", making pipelines " << decimal(secondsOf(firstPipelineNanoseconds)) << ", all else "
+      << decimal(ownStartSeconds()) << " (tokenizer " << decimal(textSeconds) << ", copying weights "
+      << decimal(secondsOf(counters.uploadNanoseconds)) << ")\n";
   out << "tokens/s: prompt " << decimal(rate(batch.promptTokens, clock.untilFirst()))
       << " (making pipelines included)";
   if (clock.decodeRate() > 0)

@@ -10,12 +10,23 @@
 
 namespace lorac::cli {
 
+class Timer {
+public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  }
+
+private:
+  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
+};
+
 /// Times of the tokens that came, all requests together.
 class TokenClock {
 public:
   using Clock = std::chrono::steady_clock;
   void start() { began = Clock::now(); }
-  void token();
+  /// True for the first one.
+  bool token();
   void stop() { ended = Clock::now(); }
 
   double total() const { return seconds(began, ended); }
@@ -38,8 +49,14 @@ struct RunStats {
   DeviceCounters counters;
   Batch::Counters batch;
   uint64_t poolBytes = 0;
-  double openSeconds = 0;
+  double openSeconds = 0;                  ///< from the start of the command to where requests begin
+  double fileSeconds = 0, textSeconds = 0; ///< Session's, parts of openSeconds
   TokenClock clock;
+  uint64_t firstPipelineNanoseconds = 0; ///< the counter's value at the first token, or at the end
+
+  /// From the start of the command to the first token, and what of it neither the file nor the driver took.
+  double startSeconds() const { return openSeconds + clock.untilFirst(); }
+  double ownStartSeconds() const;
 
   /// The stable form.
   Json json() const;

@@ -50,6 +50,7 @@
   X(vkDestroyPipelineLayout)                                                                                 \
   X(vkCreatePipelineCache)                                                                                   \
   X(vkDestroyPipelineCache)                                                                                  \
+  X(vkGetPipelineCacheData)                                                                                  \
   X(vkCreateComputePipelines)                                                                                \
   X(vkDestroyPipeline)                                                                                       \
   X(vkCreateDescriptorPool)                                                                                  \

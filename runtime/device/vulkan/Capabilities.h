@@ -21,9 +21,19 @@ struct MemoryType {
   bool hostCached = false;
 };
 
+/// What compiled kernels belong to: none of another driver or device is of any use.
+struct DriverIdentity {
+  uint32_t vendor = 0;
+  uint32_t device = 0;
+  uint32_t driverVersion = 0;
+  std::array<uint8_t, 16> cacheUuid = {};
+  bool operator==(const DriverIdentity &) const = default;
+};
+
 struct DeviceCaps {
   std::string name;
   std::string driver; ///< as the driver calls itself and its version
+  DriverIdentity identity;
   DeviceClass deviceClass = DeviceClass::Other;
   uint32_t spirvVersion = 0x00010300; ///< newest that the device's API version takes, as in a module's header
 

@@ -261,6 +261,9 @@ PhysicalDevice Instance::describe(VkPhysicalDevice device) const {
 
   const VkPhysicalDeviceLimits &limits = all.properties.limits;
   caps.name = basic.deviceName;
+  caps.identity = {basic.vendorID, basic.deviceID, basic.driverVersion, {}};
+  std::copy(std::begin(basic.pipelineCacheUUID), std::end(basic.pipelineCacheUUID),
+            caps.identity.cacheUuid.begin());
   if (driver.driverInfo[0] != 0)
     caps.driver = driver.driverInfo;
   else if (driver.driverName[0] != 0)

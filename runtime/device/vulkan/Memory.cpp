@@ -4,7 +4,12 @@
 #include "support/Checked.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <exception>
+#include <sys/mman.h>
+#include <thread>
+#include <unistd.h>
 
 namespace lorac::vulkan {
 namespace {
@@ -13,6 +18,44 @@ namespace {
 constexpr uint64_t SizeAlignment = 16;
 /// Some drivers count a fill in 32 bits.
 constexpr uint64_t FillBytes = 1ull << 30;
+
+/// Below this many bytes a thread costs more than it saves.
+constexpr uint64_t CopyPieceBytes = 4ull << 20;
+
+/// Where the mapping is the host's own memory, as on CPU devices and integrated ones, the kernel may back it
+/// with large pages: filling it then costs a fraction of the page faults, and reading it fewer misses of the
+/// TLB. A hint; the mapping of a card's memory does not take it.
+void preferLargePages(uint8_t *address, uint64_t size) {
+  const auto page = uint64_t(::sysconf(_SC_PAGESIZE));
+  const uint64_t begin =
+      roundUp(uintptr_t(address), page) - uintptr_t(address); // a mapping need not start a page
+  if (size >= CopyPieceBytes)
+    (void)::madvise(address + begin, (size - begin) / page * page, MADV_HUGEPAGE);
+}
+
+/// memcpy by several threads where it is worth them: one alone reaches neither the memory's speed nor that of
+/// the page faults on both sides.
+void copyBytes(uint8_t *to, std::span<const uint8_t> from) {
+  std::atomic<uint64_t> next = 0;
+  auto work = [&] {
+    for (uint64_t at = next.fetch_add(CopyPieceBytes); at < from.size(); at = next.fetch_add(CopyPieceBytes))
+      std::memcpy(to + at, from.data() + at, std::min<uint64_t>(CopyPieceBytes, from.size() - at));
+  };
+  const uint64_t pieces = ceilDiv(from.size(), CopyPieceBytes);
+  const uint64_t helpers =
+      std::min<uint64_t>(pieces, std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
+  std::vector<std::thread> threads;
+  for (uint64_t i = 1; i < helpers; ++i) {
+    try {
+      threads.emplace_back(work);
+    } catch (const std::exception &) {
+      break; // no more threads to be had: those that run do all of it
+    }
+  }
+  work();
+  for (std::thread &thread : threads)
+    thread.join();
+}
 
 Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBufferUsageFlags usage,
                             DeviceCounters &counters) {
@@ -45,6 +88,7 @@ Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBuff
     LORAC_TRY(context.check(
         api.vkMapMemory(context.device, result.memory.get(), 0, VK_WHOLE_SIZE, 0, &address), "vkMapMemory"));
     result.mapped = static_cast<uint8_t *>(address);
+    preferLargePages(result.mapped, result.size);
   }
   return result;
 }
@@ -116,7 +160,7 @@ Status Memory::write(Context &context, const Location &to, std::span<const uint8
   if (bytes.empty())
     return Status::ok();
   if (to.allocation->mapped) {
-    std::memcpy(to.allocation->mapped + to.offset, bytes.data(), bytes.size());
+    copyBytes(to.allocation->mapped + to.offset, bytes);
     return flushAllocation(context, *to.allocation);
   }
   for (uint64_t done = 0; done < bytes.size();) {

@@ -1,22 +1,65 @@
 //===- Pipelines.cpp - kernels as compute pipelines -------------------------===//
 #include "runtime/device/vulkan/Pipelines.h"
 
+#include "runtime/device/vulkan/PipelineCache.h"
+#include "runtime/device/vulkan/Stopwatch.h"
 #include "runtime/files/ModelFile.h"
 
 #include <cstring>
+#include <exception>
 
 namespace lorac::vulkan {
 
-Result<Pipelines> Pipelines::create(Context &context, const ModelFile &model,
-                                    std::vector<uint32_t> variants) {
+Result<Pipelines> Pipelines::create(Context &context, const ModelFile &model, std::vector<uint32_t> variants,
+                                    const std::string &cacheFolder, DeviceCounters &counters) {
+  Stopwatch watch(counters.pipelineNanoseconds);
   Pipelines result;
   result.model = &model;
   result.pipelines.resize(variants.size());
   result.variants = std::move(variants);
+  result.cacheFolder = cacheFolder;
   VkPipelineCacheCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-  LORAC_ASSIGN(result.cache, context.make(context.api.vkCreatePipelineCache,
-                                          context.api.vkDestroyPipelineCache, info, "vkCreatePipelineCache"));
+  auto make = [&] {
+    return context.make(context.api.vkCreatePipelineCache, context.api.vkDestroyPipelineCache, info,
+                        "vkCreatePipelineCache");
+  };
+  std::vector<uint8_t> data;
+  if (!cacheFolder.empty())
+    data = pipelinecache::read(cacheFolder, context.caps.identity);
+  if (!data.empty()) {
+    info.initialDataSize = data.size();
+    info.pInitialData = data.data();
+    if (auto made = make()) {
+      result.cache = *std::move(made);
+      result.cacheRead = sha256(data);
+      counters.pipelineCacheBytes = data.size();
+      return result;
+    }
+    LORAC_TRY(context.lost());
+    info.initialDataSize = 0; // a driver that does not take its own data starts without them
+    info.pInitialData = nullptr;
+  }
+  LORAC_ASSIGN(result.cache, make());
   return result;
+}
+
+void Pipelines::save(Context &context) noexcept {
+  try {
+    if (cacheFolder.empty() || !anyMade || !context.lost().isOk())
+      return;
+    const DeviceApi &api = context.api;
+    size_t size = 0;
+    if (api.vkGetPipelineCacheData(context.device, cache.get(), &size, nullptr) != VK_SUCCESS || size == 0)
+      return;
+    std::vector<uint8_t> data(size);
+    if (api.vkGetPipelineCacheData(context.device, cache.get(), &size, data.data()) != VK_SUCCESS)
+      return; // incomplete ones too: the next process has another try
+    data.resize(size);
+    if (sha256(data) != cacheRead)
+      pipelinecache::write(cacheFolder, context.caps.identity, data);
+  } catch (const std::exception &) {
+    cacheFolder.clear(); // no memory for it: pipelines will be made anew
+  }
 }
 
 Result<VkDescriptorSetLayout> Pipelines::setLayout(Context &context,
@@ -52,12 +95,18 @@ Result<VkPipelineLayout> Pipelines::pipelineLayout(Context &context, VkDescripto
 }
 
 Result<const Pipeline *> Pipelines::get(Context &context, uint32_t index, DeviceCounters &counters) {
-  if (pipelines[index])
-    return &*pipelines[index];
-  const DeviceApi &api = context.api;
-  const fbs::Kernel &kernel = *model->metadata().kernels()->Get(index);
-  const fbs::Variant &variant = *kernel.variants()->Get(variants[index]);
+  if (!pipelines[index]) {
+    Stopwatch watch(counters.pipelineNanoseconds);
+    const fbs::Kernel &kernel = *model->metadata().kernels()->Get(index);
+    LORAC_ASSIGN(pipelines[index], build(context, kernel, *kernel.variants()->Get(variants[index])));
+    ++counters.pipelinesMade;
+    anyMade = true;
+  }
+  return &*pipelines[index];
+}
 
+Result<Pipeline> Pipelines::build(Context &context, const fbs::Kernel &kernel, const fbs::Variant &variant) {
+  const DeviceApi &api = context.api;
   Pipeline result;
   for (const fbs::Binding *binding : *kernel.bindings()) {
     bool texel = variant.texel() && binding->access() == fbs::Access::Read;
@@ -90,9 +139,7 @@ Result<const Pipeline *> Pipelines::get(Context &context, uint32_t index, Device
       context.check(api.vkCreateComputePipelines(context.device, cache.get(), 1, &info, nullptr, &handle),
                     "vkCreateComputePipelines"));
   result.handle = Handle<VkPipeline>(context.device, handle, api.vkDestroyPipeline);
-  ++counters.pipelinesMade;
-  pipelines[index] = std::move(result);
-  return &*pipelines[index];
+  return result;
 }
 
 } // namespace lorac::vulkan

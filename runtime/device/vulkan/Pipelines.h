@@ -4,9 +4,12 @@
 
 #include "runtime/device/vulkan/Context.h"
 #include "runtime/device/vulkan/Plan.h"
+#include "schemas/model_generated.h"
+#include "support/Digest.h"
 
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace lorac::vulkan {
@@ -23,17 +26,24 @@ struct Pipeline {
 /// layouts.
 class Pipelines {
 public:
-  /// `model` must outlive this; `variants` as DevicePlan has them.
-  static Result<Pipelines> create(Context &context, const ModelFile &model, std::vector<uint32_t> variants);
+  /// `model` must outlive this; `variants` as DevicePlan has them; `cacheFolder` as DeviceOptions has it.
+  static Result<Pipelines> create(Context &context, const ModelFile &model, std::vector<uint32_t> variants,
+                                  const std::string &cacheFolder, DeviceCounters &counters);
   Result<const Pipeline *> get(Context &context, uint32_t kernel, DeviceCounters &counters);
+  /// Writes the cache on disk if it is wanted and would differ from what was read. What fails is left out.
+  void save(Context &context) noexcept;
 
 private:
+  Result<Pipeline> build(Context &context, const fbs::Kernel &kernel, const fbs::Variant &variant);
   Result<VkDescriptorSetLayout> setLayout(Context &context, const std::vector<VkDescriptorType> &types);
   Result<VkPipelineLayout> pipelineLayout(Context &context, VkDescriptorSetLayout set, uint32_t pushBytes);
 
   const ModelFile *model = nullptr;
   std::vector<uint32_t> variants;
   Handle<VkPipelineCache> cache;
+  std::string cacheFolder;
+  bool anyMade = false;
+  Digest cacheRead = {}; ///< of the data that the disk gave
   std::map<std::vector<VkDescriptorType>, Handle<VkDescriptorSetLayout>> setLayouts;
   std::map<std::pair<VkDescriptorSetLayout, uint32_t>, Handle<VkPipelineLayout>> layouts;
   std::vector<std::optional<Pipeline>> pipelines;

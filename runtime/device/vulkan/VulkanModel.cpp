@@ -4,6 +4,7 @@
 #include "runtime/device/vulkan/Memory.h"
 #include "runtime/device/vulkan/Pipelines.h"
 #include "runtime/device/vulkan/Program.h"
+#include "runtime/device/vulkan/Stopwatch.h"
 #include "runtime/files/Catalog.h"
 #include "runtime/files/Expression.h"
 #include "runtime/files/ModelFile.h"
@@ -19,9 +20,13 @@ class VulkanModel final : public DeviceModel {
 public:
   static Result<std::unique_ptr<DeviceModel>> open(std::unique_ptr<Context> context, int index,
                                                    const ModelFile &model, const LoadSymbols &symbols,
-                                                   const DevicePlan &plan);
+                                                   const DevicePlan &plan, const std::string &pipelineCache,
+                                                   uint64_t driverNanoseconds);
 
-  ~VulkanModel() override { (void)context->api.vkDeviceWaitIdle(context->device); } // before its buffers go
+  ~VulkanModel() override {
+    (void)context->api.vkDeviceWaitIdle(context->device); // before its buffers go
+    pipelines.save(*context);
+  }
   Status writePool(uint64_t offset, std::span<const uint8_t> bytes) override;
   std::span<uint8_t> stepBuffer(size_t program, size_t buffer) override;
   Status run(size_t program, const StepSymbols &symbols, uint64_t stepBytes) override;
@@ -56,8 +61,11 @@ private:
 
 Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> context, int index,
                                                        const ModelFile &model, const LoadSymbols &symbols,
-                                                       const DevicePlan &plan) {
+                                                       const DevicePlan &plan,
+                                                       const std::string &pipelineCache,
+                                                       uint64_t driverNanoseconds) {
   std::unique_ptr<VulkanModel> opened(new VulkanModel(std::move(context), index, model, symbols));
+  opened->counts.driverNanoseconds = driverNanoseconds;
   Context &device = *opened->context;
   std::span<const CatalogKernel> catalog = kernelCatalog();
   for (const CatalogKernel &kernel : catalog)
@@ -67,13 +75,15 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
         size_t(findCatalogKernel(kernel->catalog()->string_view()) - catalog.data()));
   opened->programs.resize(model.metadata().programs()->size());
   LORAC_ASSIGN(opened->memory, Memory::create(device, plan, opened->counts));
-  LORAC_ASSIGN(opened->pipelines, Pipelines::create(device, model, plan.variants));
+  LORAC_ASSIGN(opened->pipelines,
+               Pipelines::create(device, model, plan.variants, pipelineCache, opened->counts));
   LORAC_TRY(opened->uploadWeights());
   LORAC_TRY(device.instance->validationStatus());
   return std::unique_ptr<DeviceModel>(std::move(opened));
 }
 
 Status VulkanModel::uploadWeights() {
+  Stopwatch watch(counts.uploadNanoseconds);
   for (const Allocation &allocation : memory.allocations(fbs::Space::Weight)) {
     Location to = {&allocation, 0};
     Status status;
@@ -201,8 +211,10 @@ Result<std::unique_ptr<DeviceModel>> openOn(std::shared_ptr<Instance> instance,
                                             const Options &options) {
   LORAC_ASSIGN(std::unique_ptr<Context> context,
                Context::create(std::move(instance), physical, options.adjustApi));
+  const uint64_t driverNanoseconds = nanoseconds(Clock::now() - options.began);
   LORAC_ASSIGN(DevicePlan plan, planDevice(context->caps, needs, options.limits));
-  return VulkanModel::open(std::move(context), index, model, symbols, plan);
+  return VulkanModel::open(std::move(context), index, model, symbols, plan, options.pipelineCache,
+                           driverNanoseconds);
 }
 
 } // namespace
@@ -227,7 +239,10 @@ Result<std::unique_ptr<DeviceModel>> openModel(std::shared_ptr<Instance> instanc
                                                const ModelFile &model, const LoadSymbols &symbols,
                                                const Options &options) {
   LORAC_ASSIGN(std::vector<PhysicalDevice> devices, instance->devices());
+  Options timed = options; // what is no work of the driver's is no part of its start
+  const Clock::time_point found = Clock::now();
   LORAC_ASSIGN(ModelNeeds needs, modelNeeds(model, symbols));
+  timed.began += Clock::now() - found;
   std::vector<DeviceCaps> caps;
   for (PhysicalDevice &device : devices) {
     device.caps.denied = spec.denied;
@@ -238,7 +253,7 @@ Result<std::unique_ptr<DeviceModel>> openModel(std::shared_ptr<Instance> instanc
   LORAC_ASSIGN(std::vector<size_t> order, candidates(spec, caps));
   Status first;
   for (size_t index : order) {
-    auto opened = openOn(instance, devices[index], int(index), model, symbols, needs, options);
+    auto opened = openOn(instance, devices[index], int(index), model, symbols, needs, timed);
     if (opened)
       return opened;
     Status status = opened.status();

@@ -6,6 +6,7 @@
 #include "runtime/device/vulkan/Context.h"
 #include "runtime/device/vulkan/Plan.h"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -14,6 +15,9 @@ namespace lorac::vulkan {
 struct Options {
   bool validation = false; ///< what LORAC_VULKAN_VALIDATION=1 asks for
   PlanLimits limits;
+  std::string pipelineCache; ///< DeviceOptions::pipelineCache
+  /// When the driver began to be started: before the instance was made.
+  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
   /// For tests; may be empty. Changes what the driver says of a device before planning, and which functions
   /// are called.
   std::function<void(DeviceCaps &)> adjustCaps;

@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /** Grows by one whenever something is added; what exists stays. */
-#define LORAC_API_VERSION 2u
+#define LORAC_API_VERSION 3u
 /** Of the library that is linked; at least the LORAC_API_VERSION that a program needs. */
 uint32_t lorac_api_version(void);
 /** "0.1.0", of the library that is linked: for logs, not for decisions. Static memory. */
@@ -167,10 +167,15 @@ typedef struct lorac_engine_options {
   uint64_t max_items;   /**< (row, rank tile) pairs a device step */
   uint32_t max_rows;    /**< rows a device step; default: the model's maximum */
   uint32_t reserved;    /**< 0 */
+  /** A folder that keeps compiled pipelines for the next process, made where it is missing; default: none is
+   *  kept. A file in it that is corrupt, of another driver or cannot be read or written is as if there were
+   *  none. It holds code for the device: let nobody write to it who may not change the program. */
+  const char *pipeline_cache;
 } lorac_engine_options;
 
-/** `options` may be null. Uploads the weights and makes the pipelines: LORAC_DEVICE_UNAVAILABLE where no
- *  device will do, LORAC_INVALID_ARGUMENT for an option outside the model's limits. */
+/** `options` may be null. Uploads the weights; a step makes the pipelines of what it runs first:
+ * LORAC_DEVICE_UNAVAILABLE where no device will do, LORAC_INVALID_ARGUMENT for an option outside the model's
+ * limits. */
 lorac_code lorac_engine_create(const lorac_model *model, const lorac_engine_options *options,
                                lorac_engine **engine, lorac_error *error);
 void lorac_engine_destroy(lorac_engine *engine);
@@ -203,6 +208,10 @@ typedef struct lorac_counters {
   uint64_t weight_bytes_uploaded;
   uint64_t pool_bytes_uploaded;
   uint64_t step_bytes_uploaded;
+  uint64_t pipeline_cache_bytes; /**< that `pipeline_cache` gave the driver; 0: it had nothing of use */
+  uint64_t driver_nanoseconds;   /**< finding and starting the driver and its device */
+  uint64_t upload_nanoseconds;   /**< copying the weights to the device */
+  uint64_t pipeline_nanoseconds; /**< the driver's making of pipelines, and reading the cache */
 } lorac_counters;
 lorac_code lorac_engine_get_counters(const lorac_engine *engine, lorac_counters *counters,
                                      lorac_error *error);

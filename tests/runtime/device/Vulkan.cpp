@@ -1,7 +1,9 @@
 // Runs on whatever Vulkan devices there are (lavapipe where there is no GPU), under the validation layer.
+#include "runtime/device/vulkan/PipelineCache.h"
 #include "runtime/device/vulkan/VulkanModel.h"
 #include "tests/runtime/device/DeviceTestModel.h"
 #include "tests/support/StatusTest.h"
+#include "tests/support/TempFolder.h"
 
 #include <atomic>
 #include <cstdlib>
@@ -369,6 +371,73 @@ TEST_F(Vulkan, CatchesAPlantedMistake) {
   EXPECT_STATUS(runRows(**device, {1}, {0}), Code::Internal, "the validation layer says: ");
   EXPECT_EQ((*device)->counters().steps, 0u);
   expectMoves(**device); // the other programs are sound
+}
+
+/// Opens, runs one program and closes; the bytes that the disk gave.
+class VulkanPipelineCache : public Vulkan {
+protected:
+  void SetUp() override {
+    Vulkan::SetUp();
+    options.pipelineCache = folder.path("cache");
+  }
+  uint64_t session() {
+    auto device = open();
+    EXPECT_OK(device);
+    if (!device)
+      return UINT64_MAX;
+    expectRuns(**device, test::SubgroupTag);
+    EXPECT_EQ((*device)->counters().pipelinesMade, 3u);
+    return (*device)->counters().pipelineCacheBytes;
+  }
+  std::string onlyFile() const {
+    std::vector<std::string> names;
+    for (const auto &entry : std::filesystem::directory_iterator(folder.path("cache")))
+      names.push_back("cache/" + entry.path().filename().string());
+    EXPECT_EQ(names.size(), 1u);
+    return names.empty() ? "cache/none" : names.front();
+  }
+  test::TempFolder folder;
+};
+
+TEST_F(VulkanPipelineCache, IsKeptWhenAModelCloses) {
+  {
+    auto device = open();
+    ASSERT_OK(device); // no program ran: there is nothing to keep
+  }
+  EXPECT_TRUE(folder.files().empty());
+  EXPECT_EQ(session(), 0u);
+  const std::string kept = folder.read(onlyFile());
+  EXPECT_EQ(session(), kept.size() - sizeof(pipelinecache::Header));
+  EXPECT_EQ(folder.read(onlyFile()), kept);
+}
+
+TEST_F(VulkanPipelineCache, IsMadeAnewWhereItIsOfNoUse) {
+  session();
+  const std::string name = onlyFile(), kept = folder.read(name);
+  std::string changed = kept, shorter = kept;
+  changed.back() = char(changed.back() ^ 1);
+  shorter.pop_back();
+  for (const std::string &bad : {changed, shorter, kept + "a", std::string(), std::string("text")}) {
+    folder.write(name, bad);
+    EXPECT_EQ(session(), 0u);
+    EXPECT_EQ(folder.read(name), kept); // as new
+  }
+  options.adjustCaps = [](DeviceCaps &caps) { ++caps.identity.driverVersion; };
+  EXPECT_EQ(session(), 0u); // what was written before the driver was replaced
+  EXPECT_NE(folder.read(name), kept);
+}
+
+TEST_F(VulkanPipelineCache, IsLeftOutWhereTheDriverDoesNotTakeIt) {
+  session();
+  static PFN_vkCreatePipelineCache realCreate;
+  options.adjustApi = [](DeviceApi &api) {
+    realCreate = std::exchange(
+        api.vkCreatePipelineCache, [](VkDevice device, const VkPipelineCacheCreateInfo *info,
+                                      const VkAllocationCallbacks *callbacks, VkPipelineCache *cache) {
+          return info->initialDataSize > 0 ? VK_ERROR_UNKNOWN : realCreate(device, info, callbacks, cache);
+        });
+  };
+  EXPECT_EQ(session(), 0u);
 }
 
 TEST_F(Vulkan, DeviceLossIsFinal) {
