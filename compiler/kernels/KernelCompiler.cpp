@@ -117,6 +117,8 @@ std::string sourceText(const KernelRequest &request, const std::string &epilogue
   text += sourceOf("prelude/glsl.h");
   if (!epilogue.empty())
     text += sourceOf("prelude/math.h");
+  if (request.constants.contains("WEIGHT"))
+    text += sourceOf("prelude/packed.h");
   text += "#line 1\n"; // messages then name the body's lines
   text += sourceOf(request.catalog + ".kernel");
   return text;

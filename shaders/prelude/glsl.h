@@ -21,6 +21,7 @@ layout(local_size_x = LANES) in;
 
 // ---- types and values
 #define u32 uint
+#define i32 int
 #define f32 float
 #define u32x2 uvec2
 #define u32x4 uvec4
@@ -31,6 +32,7 @@ layout(local_size_x = LANES) in;
 #define AS_U32(VALUE) floatBitsToUint(VALUE)
 // Two words of packed halves as four floats; exact.
 #define UNPACK_HALVES(LOW, HIGH) vec4(unpackHalf2x16(LOW), unpackHalf2x16(HIGH))
+#define UNPACK_HALF(WORD) unpackHalf2x16(WORD).x
 #define PACK_HALVES(LOW, HIGH) packHalf2x16(vec2(LOW, HIGH))
 // One or the other; the one not taken has no influence, NaN included.
 #define SELECT(CONDITION, A, B) ((CONDITION) ? (A) : (B))
@@ -99,6 +101,33 @@ layout(local_size_x = LANES) in;
 #define GROUP_IS_SUBGROUP (SUBGROUP && LANES == 8)
 #if SUBGROUP
 #define BROADCAST(VALUE, V) subgroupShuffle(VALUE, V)
+// The value of the lane whose number in its eight is FROM, which may differ from lane to lane.
+#define SHUFFLE(VALUE, FROM) subgroupShuffle(VALUE, (gl_SubgroupInvocationID & ~7u) | (FROM))
+#endif
+// The sum of the block's 32 values, in one order everywhere: within each f32x4, then as a tree over the eight.
+#if SUBGROUP
+#define BLOCK_SUM(OWN, NAME, BASE) blockSum(OWN)
+float blockSum(vec4 own) {
+  precise float sum = (own.x + own.y) + (own.z + own.w);
+  sum = sum + subgroupShuffle(sum, gl_SubgroupInvocationID ^ 4u);
+  sum = sum + subgroupShuffle(sum, gl_SubgroupInvocationID ^ 2u);
+  sum = sum + subgroupShuffle(sum, gl_SubgroupInvocationID ^ 1u);
+  return sum;
+}
+#else
+#define BLOCK_SUM(OWN, NAME, BASE)                                                                           \
+  blockSum(LOAD_F32X4(NAME, BASE), LOAD_F32X4(NAME, (BASE) + 1u), LOAD_F32X4(NAME, (BASE) + 2u),             \
+           LOAD_F32X4(NAME, (BASE) + 3u), LOAD_F32X4(NAME, (BASE) + 4u), LOAD_F32X4(NAME, (BASE) + 5u),      \
+           LOAD_F32X4(NAME, (BASE) + 6u), LOAD_F32X4(NAME, (BASE) + 7u))
+float valueSum(vec4 v) {
+  precise float sum = (v.x + v.y) + (v.z + v.w);
+  return sum;
+}
+float blockSum(vec4 v0, vec4 v1, vec4 v2, vec4 v3, vec4 v4, vec4 v5, vec4 v6, vec4 v7) {
+  precise float sum = ((valueSum(v0) + valueSum(v4)) + (valueSum(v2) + valueSum(v6))) +
+                      ((valueSum(v1) + valueSum(v5)) + (valueSum(v3) + valueSum(v7)));
+  return sum;
+}
 #endif
 
 // ---- sums and maxima over the group: all lanes call, all lanes get the result

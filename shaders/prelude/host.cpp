@@ -173,6 +173,20 @@ f32x4 broadcast(f32x4 value, u32 from) {
   return group.slots[half][from];
 }
 f32 broadcast(f32 value, u32 from) { return broadcast(f32x4{value, 0.0f, 0.0f, 0.0f}, from).x; }
+f32 blockSum(f32x4 own) {
+  f32 sum = (own.x + own.y) + (own.z + own.w);
+  for (u32 step : {4u, 2u, 1u})
+    sum = sum + broadcast(sum, group.position.lane ^ step);
+  return sum;
+}
+f32 blockSum(const Binding<f32x4> &values, u32 base) {
+  f32 sums[8];
+  for (u32 i = 0; i < 8; ++i) {
+    const f32x4 own = values.load(base + i);
+    sums[i] = (own.x + own.y) + (own.z + own.w);
+  }
+  return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
 f32 groupSum(f32 value) {
   return reduce("groupSum", value, [](f32 a, f32 b) { return a + b; });
 }

@@ -21,6 +21,7 @@ namespace lorac::shader {
 
 // ---- types and values
 using u32 = uint32_t;
+using i32 = int32_t;
 using f32 = float;
 struct u32x2 {
   u32 x, y;
@@ -107,6 +108,10 @@ private:
   size_t count = 0;
 };
 
+/// The sum of a block of 32 values, of which lane i has f32x4 number i & 7, or which all lie in memory.
+f32 blockSum(f32x4 own);
+f32 blockSum(const Binding<f32x4> &values, u32 base);
+
 } // namespace lorac::shader
 
 // ---- words: the same as in glsl.h
@@ -115,6 +120,7 @@ private:
 #define AS_F32(BITS) std::bit_cast<float>(uint32_t(BITS))
 #define AS_U32(VALUE) std::bit_cast<uint32_t>(float(VALUE))
 #define UNPACK_HALVES(LOW, HIGH) ::lorac::shader::unpackHalves(LOW, HIGH)
+#define UNPACK_HALF(WORD) ::lorac::halfToFloat(uint16_t(WORD))
 #define PACK_HALVES(LOW, HIGH) ::lorac::shader::packHalves(LOW, HIGH)
 #define SELECT(CONDITION, A, B) ((CONDITION) ? (A) : (B))
 #define EXACT
@@ -155,8 +161,11 @@ private:
   (SUBGROUP ? NAME.load((BASE) + (LANE & 7u)) : ::lorac::shader::f32x4{0.0f, 0.0f, 0.0f, 0.0f})
 #define BLOCK_VALUE(OWN, NAME, BASE, V)                                                                      \
   (SUBGROUP ? ::lorac::shader::broadcast(OWN, V) : NAME.load((BASE) + (V)))
+#define BLOCK_SUM(OWN, NAME, BASE)                                                                           \
+  (SUBGROUP ? ::lorac::shader::blockSum(OWN) : ::lorac::shader::blockSum(NAME, BASE))
 #define GROUP_IS_SUBGROUP (SUBGROUP && LANES == 8)
 #define BROADCAST(VALUE, V) ::lorac::shader::broadcast(VALUE, V)
+#define SHUFFLE(VALUE, FROM) ::lorac::shader::broadcast(VALUE, FROM)
 
 namespace lorac::shader {
 #include "shaders/prelude/math.h"

@@ -11,6 +11,9 @@ struct LinearBuffers {
   std::vector<uint32_t> weight;
   std::vector<float> x, bias, operand0, operand1, t;
   std::vector<uint32_t> stacks, entries, pool, outs;
+  std::vector<uint32_t> scales, nested;
+  std::vector<uint64_t> pairs;
+  std::vector<float> map;
   std::vector<float> y;
   uint32_t rows = 0, inFeatures = 0, xStride = 0, yStride = 0, tiles = 0, items = 0, firstTile = 0;
   uint32_t segments[3] = {0xffffffffu, 0xffffffffu, 0xffffffffu}; ///< of segments 1 to 3

@@ -5,7 +5,15 @@ namespace lorac::shader {
 namespace {
 namespace half8 {
 #define LANES 8
+#define SUBGROUP 1
 #define WEIGHT 1
+#define GROUP 0
+#define HAS_SCALES 0
+#define HAS_PAIRS 0
+#define ZERO_POINT 0
+#define NESTED 0
+#include "shaders/prelude/packed.h"
+
 #include "shaders/embed.kernel"
 #undef LANES
 #undef WEIGHT
@@ -13,9 +21,17 @@ namespace half8 {
 namespace float1 {
 #define LANES 1
 #define WEIGHT 0
+#include "shaders/prelude/packed.h"
+
 #include "shaders/embed.kernel"
 #undef LANES
+#undef SUBGROUP
 #undef WEIGHT
+#undef GROUP
+#undef HAS_SCALES
+#undef HAS_PAIRS
+#undef ZERO_POINT
+#undef NESTED
 } // namespace float1
 
 template <typename Run> void check(bool isF32, uint32_t width, Run run) {
