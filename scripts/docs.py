@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMANDS = ["compile", "adapter", "run", "inspect", "devices"]
+COMMANDS = ["compile", "adapter", "run", "bench", "inspect", "devices"]
 
 
 def errors_page():

@@ -25,6 +25,7 @@ struct Form {
   uint64_t features;
   bool texel;
   bool subgroup;
+  uint32_t lanes = VulkanLanes;
 };
 constexpr Form Forms[] = {
     {"texel", Feature::texel | Feature::subgroup, true, true},
@@ -107,7 +108,7 @@ std::string sourceText(const KernelRequest &request, const std::string &epilogue
     text += name;
     text += " " + std::to_string(value) + "\n";
   };
-  define("LANES", VulkanLanes);
+  define("LANES", form.lanes);
   define("SUBGROUP", form.subgroup);
   define("TEXEL", form.texel);
   for (const auto &[name, value] : request.constants)
@@ -237,6 +238,11 @@ Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request,
     variants.push_back({form.name, form.features, form.texel, VulkanLanes, std::move(spirv)});
   }
   return variants;
+}
+
+Result<std::vector<uint32_t>> compileRawRead(bool texel, uint32_t lanes) {
+  Form form = {texel ? "texel" : "storage", 0, texel, false, lanes};
+  return compileForm({"raw_read", {}, {}}, "", form, nullptr);
 }
 
 } // namespace lorac

@@ -41,6 +41,10 @@ constexpr uint32_t VulkanLanes = 8;
 Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request,
                                                    const KernelCache *cache = nullptr);
 
+/// shaders/raw_read.kernel, which no model uses and no catalog lists: what a device reads at most, through
+/// one texel buffer or one storage buffer, in groups of `lanes`.
+Result<std::vector<uint32_t>> compileRawRead(bool texel, uint32_t lanes);
+
 } // namespace lorac
 
 #endif // LORAC_COMPILER_KERNELS_KERNELCOMPILER_H

@@ -16,6 +16,7 @@
 
 namespace lorac {
 
+class DeviceProfiler;
 class ModelFile;
 
 /// Values of the symbols of schemas/Symbols.def that are fixed while a model is open.
@@ -74,6 +75,8 @@ public:
   virtual std::span<const float> outBuffer(size_t program, size_t buffer) = 0;
 
   virtual DeviceCounters counters() const = 0;
+  /// For measuring (Profile.h); null where the device cannot be asked. Lives as long as the model is open.
+  virtual DeviceProfiler *profiler() { return nullptr; }
   /// "vulkan:0 llvmpipe (LLVM 15.0.6, 256 bits), Mesa 22.3.6".
   virtual std::string description() const = 0;
 };

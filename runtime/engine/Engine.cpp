@@ -31,6 +31,17 @@ Status checkSymbol(const ModelFile &model, std::string_view name, uint64_t value
                                        << ", the model allows " << maximum << "; ask for less";
 }
 
+/// The file's symbols in its order; those of a step are 0.
+std::vector<uint64_t> valuesOf(const ModelFile &model, const LoadSymbols &load) {
+  std::vector<uint64_t> values(model.metadata().symbols()->size(), 0);
+  values[model.symbolIndex("pages")] = load.pages;
+  values[model.symbolIndex("max_pages")] = load.maxPages;
+  values[model.symbolIndex("max_items")] = load.maxItems;
+  values[model.symbolIndex("max_entries")] = load.maxEntries;
+  values[model.symbolIndex("pool_bytes")] = load.poolBytes;
+  return values;
+}
+
 } // namespace
 
 Result<EnginePlan> planEngine(const ModelFile &model, const EngineOptions &options) {
@@ -166,12 +177,7 @@ Result<std::shared_ptr<Engine>> Engine::create(std::shared_ptr<const ModelFile> 
   LORAC_ASSIGN(EnginePlan plan, planEngine(*model, options));
   const fbs::Model &metadata = model->metadata();
 
-  std::vector<uint64_t> symbols(metadata.symbols()->size(), 0);
-  symbols[model->symbolIndex("pages")] = plan.symbols.pages;
-  symbols[model->symbolIndex("max_pages")] = plan.symbols.maxPages;
-  symbols[model->symbolIndex("max_items")] = plan.symbols.maxItems;
-  symbols[model->symbolIndex("max_entries")] = plan.symbols.maxEntries;
-  symbols[model->symbolIndex("pool_bytes")] = plan.symbols.poolBytes;
+  std::vector<uint64_t> symbols = valuesOf(*model, plan.symbols);
 
   LORAC_TRY(model->checkSizes(symbols));
 
@@ -222,6 +228,46 @@ Status Engine::noteLost(Status status) {
   if (status.code() == Code::DeviceLost && lost.isOk())
     lost = status;
   return status;
+}
+
+// ---- measuring ----
+
+std::vector<uint64_t> Engine::symbolValues(const StepSymbols &step) const {
+  std::vector<uint64_t> values = valuesOf(*modelFile, plan.symbols);
+  values[modelFile->symbolIndex("rows")] = step.rows;
+  values[modelFile->symbolIndex("out_rows")] = step.outRows;
+  values[modelFile->symbolIndex("items")] = step.items;
+  return values;
+}
+
+Result<DeviceProfiler *> Engine::profilerLocked() {
+  LORAC_TRY(lost);
+  DeviceProfiler *profiler = device->profiler();
+  if (!profiler)
+    return Status(Code::Unsupported) << device->description()
+                                     << ": cannot say what its time goes to; measure on another device";
+  return profiler;
+}
+
+Status Engine::startProfile() {
+  std::lock_guard lock(mutex);
+  LORAC_ASSIGN(DeviceProfiler * profiler, profilerLocked());
+  return noteLost(profiler->start());
+}
+
+std::vector<RunProfile> Engine::stopProfile() {
+  std::lock_guard lock(mutex);
+  DeviceProfiler *profiler = device->profiler();
+  return profiler ? profiler->stop() : std::vector<RunProfile>();
+}
+
+Result<ReadTimes> Engine::timeReads(const ReadKernel &kernel, uint64_t bytes, uint32_t repetitions) {
+  std::lock_guard lock(mutex);
+  LORAC_ASSIGN(DeviceProfiler * profiler, profilerLocked());
+  Result<ReadTimes> times = profiler->timeReads(kernel, bytes, repetitions);
+  if (!times)
+    return noteLost(times.status());
+  return times;
 }
 
 // ---- adapters ----

@@ -6,6 +6,7 @@
 #define LORAC_RUNTIME_ENGINE_ENGINE_H
 
 #include "runtime/device/Device.h"
+#include "runtime/device/Profile.h"
 #include "runtime/engine/AdapterPool.h"
 #include "runtime/engine/PageAllocator.h"
 #include "runtime/engine/StepTables.h"
@@ -148,9 +149,18 @@ public:
   /// DeviceLost every call fails with it.
   Status step(std::span<const StepRow> rows, StepOutput &output);
 
+  // ---- measuring (runtime/device/Profile.h); Unsupported where the device cannot be asked ----
+  Status startProfile();
+  std::vector<RunProfile> stopProfile();
+  Result<ReadTimes> timeReads(const ReadKernel &kernel, uint64_t bytes, uint32_t repetitions);
+  const LoadSymbols &loadSymbols() const { return plan.symbols; }
+  /// What the file's expressions are evaluated with in a step of these symbols.
+  std::vector<uint64_t> symbolValues(const StepSymbols &step) const;
+
 private:
   friend class Sequence;
   Engine() = default;
+  Result<DeviceProfiler *> profilerLocked();
   Status runLocked(std::span<const PlannedRow> rows, const PlannedRun &run, float *logits);
   Status noteLost(Status status);
   /// Looks only at what never changes after create(): needs no lock.

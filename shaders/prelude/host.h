@@ -29,6 +29,7 @@ struct u32x2 {
 struct u32x4 {
   u32 x, y, z, w;
 };
+inline u32x4 operator^(u32x4 a, u32x4 b) { return {a.x ^ b.x, a.y ^ b.y, a.z ^ b.z, a.w ^ b.w}; }
 struct f32x4 {
   f32 x, y, z, w;
 };

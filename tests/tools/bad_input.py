@@ -275,7 +275,7 @@ class Checkpoints(Case):
     def test_what_this_version_lacks(self):
         self.refuse_compile("cuda", TIED, "--target", "cuda")
         self.refuse_compile("--merge", TIED, "--merge", TIED / "adapters" / "all-r8")
-        for command in "merge", "bench", "serve":
+        for command in "merge", "serve":
             with self.subTest(command=command):
                 self.refuse(command, command, self.model, "--port", "1")
 

@@ -71,7 +71,7 @@ class Usage(Case):
         self.misuse("adapter", BIAS, "--base", self.model, "-o", self.folder / "x.lora", "--dtype", "int8")
 
     def test_help(self):
-        for command in [], ["compile"], ["adapter"], ["run"], ["inspect"], ["devices"]:
+        for command in [], ["compile"], ["adapter"], ["run"], ["bench"], ["inspect"], ["devices"]:
             with self.subTest(command=command):
                 result = LORAC.call(*command, "--help")
                 self.assertEqual((result.returncode, result.stderr), (0, ""))

@@ -11,9 +11,10 @@ namespace lorac::cli {
 void addCompile(CLI::App &app, int &exitCode);
 void addAdapter(CLI::App &app, int &exitCode);
 void addRun(CLI::App &app, int &exitCode);
+void addBench(CLI::App &app, int &exitCode);
 void addInspect(CLI::App &app, int &exitCode);
 void addDevices(CLI::App &app, int &exitCode);
-/// merge, bench and serve: commands of the design that this version does not have; each says so.
+/// merge and serve: commands of the design that this version does not have; each says so.
 void addMissing(CLI::App &app, int &exitCode);
 
 } // namespace lorac::cli

@@ -12,7 +12,6 @@ void addMissing(CLI::App &app, int &exitCode) {
   };
   static constexpr Command Commands[] = {
       {"merge", "adapters stay separate here: run them with lorac run --adapter"},
-      {"bench", "lorac run --stats prints counts and times of one run"},
       {"serve", "lorac run --batch runs many requests together"},
   };
   for (const Command &command : Commands) {

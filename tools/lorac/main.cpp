@@ -85,6 +85,7 @@ int main(int argc, char **argv) {
   cli::addCompile(app, exitCode);
   cli::addAdapter(app, exitCode);
   cli::addRun(app, exitCode);
+  cli::addBench(app, exitCode);
   cli::addInspect(app, exitCode);
   cli::addDevices(app, exitCode);
   cli::addMissing(app, exitCode);

@@ -69,6 +69,11 @@
   X(vkCmdPipelineBarrier)                                                                                    \
   X(vkCmdFillBuffer)                                                                                         \
   X(vkCmdCopyBuffer)                                                                                         \
+  X(vkCreateQueryPool)                                                                                       \
+  X(vkDestroyQueryPool)                                                                                      \
+  X(vkGetQueryPoolResults)                                                                                   \
+  X(vkCmdResetQueryPool)                                                                                     \
+  X(vkCmdWriteTimestamp)                                                                                     \
   X(vkCreateFence)                                                                                           \
   X(vkDestroyFence)                                                                                          \
   X(vkResetFences)                                                                                           \

@@ -49,6 +49,8 @@ struct DeviceCaps {
   uint32_t maxWorkGroupInvocations = 128;
   uint32_t maxSharedMemorySize = 16384;
   uint64_t nonCoherentAtomSize = 256;
+  uint32_t timestampBits = 0; ///< that count of a timestamp of the compute queue; 0: it has none
+  float timestampPeriod = 1;  ///< nanoseconds of one tick
 
   bool texelFormats = false; ///< uniform texel buffers of all four element formats
   bool robustBufferAccess = false;

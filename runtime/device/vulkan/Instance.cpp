@@ -230,6 +230,7 @@ Result<std::vector<PhysicalDevice>> Instance::devices() const {
                                       }));
     PhysicalDevice entry = describe(device);
     entry.queueFamily = uint32_t(family - families.begin());
+    entry.caps.timestampBits = family->timestampValidBits;
     entry.portabilitySubset =
         std::any_of(extensions.begin(), extensions.end(), [](const VkExtensionProperties &extension) {
           return std::strcmp(extension.extensionName, PortabilityExtension) == 0;
@@ -307,6 +308,7 @@ PhysicalDevice Instance::describe(VkPhysicalDevice device) const {
   caps.maxWorkGroupInvocations = limits.maxComputeWorkGroupInvocations;
   caps.maxSharedMemorySize = limits.maxComputeSharedMemorySize;
   caps.nonCoherentAtomSize = limits.nonCoherentAtomSize;
+  caps.timestampPeriod = limits.timestampPeriod;
 
   caps.texelFormats = true;
   for (VkFormat format : {VK_FORMAT_R32_UINT, VK_FORMAT_R32_SFLOAT, VK_FORMAT_R32G32B32A32_UINT,

@@ -57,6 +57,23 @@ void copyBytes(uint8_t *to, std::span<const uint8_t> from) {
     thread.join();
 }
 
+VkMappedMemoryRange wholeRange(const Allocation &allocation) {
+  VkMappedMemoryRange range = {VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE};
+  range.memory = allocation.memory.get();
+  range.size = VK_WHOLE_SIZE;
+  return range;
+}
+
+Status flushAllocation(Context &context, const Allocation &allocation) {
+  if (allocation.coherent)
+    return Status::ok();
+  VkMappedMemoryRange range = wholeRange(allocation);
+  return context.check(context.api.vkFlushMappedMemoryRanges(context.device, 1, &range),
+                       "vkFlushMappedMemoryRanges");
+}
+
+} // namespace
+
 Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBufferUsageFlags usage,
                             DeviceCounters &counters) {
   const DeviceApi &api = context.api;
@@ -92,23 +109,6 @@ Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBuff
   }
   return result;
 }
-
-VkMappedMemoryRange wholeRange(const Allocation &allocation) {
-  VkMappedMemoryRange range = {VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE};
-  range.memory = allocation.memory.get();
-  range.size = VK_WHOLE_SIZE;
-  return range;
-}
-
-Status flushAllocation(Context &context, const Allocation &allocation) {
-  if (allocation.coherent)
-    return Status::ok();
-  VkMappedMemoryRange range = wholeRange(allocation);
-  return context.check(context.api.vkFlushMappedMemoryRanges(context.device, 1, &range),
-                       "vkFlushMappedMemoryRanges");
-}
-
-} // namespace
 
 void recordZeros(const DeviceApi &api, VkCommandBuffer commands, VkBuffer buffer, uint64_t offset,
                  uint64_t size) {

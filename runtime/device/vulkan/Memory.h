@@ -26,6 +26,10 @@ struct Location {
   uint64_t offset = 0; ///< in the allocation's buffer
 };
 
+/// One allocation with its buffer, mapped where the plan says so; counted in `counters`.
+Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBufferUsageFlags usage,
+                            DeviceCounters &counters);
+
 /// All memory of an open model.
 class Memory {
 public:

@@ -225,8 +225,6 @@ Result<Program::Launch> Program::launch(const DeviceCaps &caps, const ModelFile 
 }
 
 void Program::recordDispatch(const DeviceApi &api, const Step &step, const Launch &launch) {
-  if (launch.grid[0] == 0 || launch.grid[1] == 0 || launch.grid[2] == 0)
-    return;
   api.vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, step.pipeline->handle.get());
   api.vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, step.pipeline->layout, 0, 1,
                               &step.set, 0, nullptr);
@@ -238,8 +236,9 @@ void Program::recordDispatch(const DeviceApi &api, const Step &step, const Launc
 }
 
 Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model,
-                                        std::span<const uint64_t> symbols) {
-  if (std::equal(recordedSymbols.begin(), recordedSymbols.end(), symbols.begin(), symbols.end()))
+                                        std::span<const uint64_t> symbols, Timestamps *timestamps) {
+  if (!timestamps &&
+      std::equal(recordedSymbols.begin(), recordedSymbols.end(), symbols.begin(), symbols.end()))
     return commands;
   // All that can be refused comes first: a recording that was begun is always ended.
   std::vector<Launch> launches;
@@ -252,9 +251,16 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
 
   const DeviceApi &api = context.api;
   recordedSymbols.clear();
-  recordedTally = {0, std::vector<uint64_t>(model.metadata().kernels()->size(), 0)};
+  recordedTally = {0, std::vector<uint64_t>(model.metadata().kernels()->size(), 0), {}};
   VkCommandBufferBeginInfo info = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
   LORAC_TRY(context.check(api.vkBeginCommandBuffer(commands, &info), "vkBeginCommandBuffer"));
+  if (timestamps) {
+    Status reset = timestamps->reset(context, commands, uint32_t(steps.size()));
+    if (!reset) {
+      (void)api.vkEndCommandBuffer(commands);
+      return reset;
+    }
+  }
   // What the host wrote for this step and what earlier submissions left (uploads, the cache, the arena).
   recordBarrier(api, commands, DeviceStages | VK_PIPELINE_STAGE_HOST_BIT,
                 DeviceWrites | VK_ACCESS_HOST_WRITE_BIT, DeviceStages, DeviceAccess);
@@ -262,7 +268,15 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
     const Step &step = steps[i];
     switch (step.command->kind()) {
     case fbs::CommandKind::Dispatch:
+      if (launches[i].empty())
+        break;
+      if (timestamps) {
+        timestamps->begin(api, commands);
+        recordedTally.commands.push_back(uint32_t(i));
+      }
       recordDispatch(api, step, launches[i]);
+      if (timestamps)
+        timestamps->end(api, commands);
       break;
     case fbs::CommandKind::Barrier:
       recordBarrier(api, commands, DeviceStages, DeviceWrites, DeviceStages, DeviceAccess);
@@ -282,7 +296,8 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
   recordBarrier(api, commands, DeviceStages, DeviceWrites, VK_PIPELINE_STAGE_HOST_BIT,
                 VK_ACCESS_HOST_READ_BIT);
   LORAC_TRY(context.check(api.vkEndCommandBuffer(commands), "vkEndCommandBuffer"));
-  recordedSymbols.assign(symbols.begin(), symbols.end());
+  if (!timestamps)
+    recordedSymbols.assign(symbols.begin(), symbols.end());
   return commands;
 }
 

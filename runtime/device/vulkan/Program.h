@@ -4,6 +4,7 @@
 
 #include "runtime/device/vulkan/Memory.h"
 #include "runtime/device/vulkan/Pipelines.h"
+#include "runtime/device/vulkan/Timestamps.h"
 
 #include <array>
 #include <map>
@@ -27,6 +28,7 @@ private:
 struct Tally {
   uint64_t barriers = 0;
   std::vector<uint64_t> dispatches; ///< by kernel of the file
+  std::vector<uint32_t> commands;   ///< recorded with timestamps: whose span each is
 };
 
 /// A program whose buffers, views and pipelines are bound; only grids and push constants are left to a step.
@@ -46,8 +48,9 @@ public:
   static Result<Program> create(const Resources &resources, size_t index);
 
   /// A command buffer that replays the program with these symbols; recorded anew only when they differ from
-  /// the last.
-  Result<VkCommandBuffer> record(Context &context, const ModelFile &model, std::span<const uint64_t> symbols);
+  /// the last. With `timestamps` always recorded anew: each dispatch alone, between two of them.
+  Result<VkCommandBuffer> record(Context &context, const ModelFile &model, std::span<const uint64_t> symbols,
+                                 Timestamps *timestamps = nullptr);
   /// Of the commands recorded last.
   const Tally &tally() const { return recordedTally; }
 
@@ -66,8 +69,10 @@ private:
   Status makeSets(const Resources &resources, const std::vector<SetKey> &keys);
   /// What a step's symbols decide of a dispatch.
   struct Launch {
-    std::array<uint32_t, 3> grid = {0, 0, 0}; ///< with a zero in it: skipped
+    std::array<uint32_t, 3> grid = {0, 0, 0};
     std::vector<uint32_t> push;
+    /// Then it is skipped.
+    bool empty() const { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
   };
   Result<Launch> launch(const DeviceCaps &caps, const ModelFile &model, const Step &step,
                         std::span<const uint64_t> symbols) const;

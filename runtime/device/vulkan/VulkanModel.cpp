@@ -4,7 +4,9 @@
 #include "runtime/device/vulkan/Memory.h"
 #include "runtime/device/vulkan/Pipelines.h"
 #include "runtime/device/vulkan/Program.h"
+#include "runtime/device/vulkan/RawRead.h"
 #include "runtime/device/vulkan/Stopwatch.h"
+#include "runtime/device/vulkan/Timestamps.h"
 #include "runtime/files/Catalog.h"
 #include "runtime/files/Expression.h"
 #include "runtime/files/ModelFile.h"
@@ -16,7 +18,7 @@
 namespace lorac::vulkan {
 namespace {
 
-class VulkanModel final : public DeviceModel {
+class VulkanModel final : public DeviceModel, public DeviceProfiler {
 public:
   static Result<std::unique_ptr<DeviceModel>> open(std::unique_ptr<Context> context, int index,
                                                    const ModelFile &model, const LoadSymbols &symbols,
@@ -32,6 +34,10 @@ public:
   Status run(size_t program, const StepSymbols &symbols, uint64_t stepBytes) override;
   std::span<const float> outBuffer(size_t program, size_t buffer) override;
   DeviceCounters counters() const override { return counts; }
+  DeviceProfiler *profiler() override { return this; }
+  Status start() override;
+  std::vector<RunProfile> stop() override;
+  Result<ReadTimes> timeReads(const ReadKernel &kernel, uint64_t bytes, uint32_t repetitions) override;
   std::string description() const override {
     return "vulkan:" + std::to_string(index) + " " + context->caps.name + ", " + context->caps.driver;
   }
@@ -57,6 +63,9 @@ private:
   Pipelines pipelines;
   BufferViews views;
   std::vector<std::optional<Program>> programs;
+  AllocationPlan weightPlan;            ///< where weights lie, and how
+  std::optional<Timestamps> timestamps; // while runs are profiled
+  std::vector<RunProfile> profiles;
 };
 
 Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> context, int index,
@@ -74,6 +83,8 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
     opened->catalogIndex.push_back(
         size_t(findCatalogKernel(kernel->catalog()->string_view()) - catalog.data()));
   opened->programs.resize(model.metadata().programs()->size());
+  if (const auto &weights = plan.spaces[size_t(fbs::Space::Weight)]; !weights.empty())
+    opened->weightPlan = weights.front();
   LORAC_ASSIGN(opened->memory, Memory::create(device, plan, opened->counts));
   LORAC_ASSIGN(opened->pipelines,
                Pipelines::create(device, model, plan.variants, pipelineCache, opened->counts));
@@ -185,11 +196,43 @@ Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
                  Program::create({*context, model, memory, pipelines, views, values, counts}, program));
     LORAC_TRY(context->instance->validationStatus());
   }
-  LORAC_ASSIGN(VkCommandBuffer commands, programs[program]->record(*context, model, values));
+  LORAC_ASSIGN(VkCommandBuffer commands,
+               programs[program]->record(*context, model, values, timestamps ? &*timestamps : nullptr));
   LORAC_TRY(context->instance->validationStatus());
   LORAC_TRY(memory.flush(*context, fbs::Space::Step));
   LORAC_TRY(context->submitAndWait(commands));
+  if (timestamps) {
+    LORAC_ASSIGN(std::vector<double> spans, timestamps->read(*context));
+    RunProfile profile = {program, symbols, {}};
+    const std::vector<uint32_t> &spanOf = programs[program]->tally().commands;
+    for (size_t i = 0; i < spans.size(); ++i)
+      profile.dispatches.push_back({spanOf[i], spans[i]});
+    profiles.push_back(std::move(profile));
+  }
   return memory.invalidate(*context, fbs::Space::Out);
+}
+
+Status VulkanModel::start() {
+  LORAC_TRY(context->lost());
+  if (context->caps.timestampBits == 0)
+    return Status(Code::Unsupported) << description() << ": its compute queue has no timestamps, so that "
+                                     << "kernels cannot be timed one by one; measure on another device";
+  profiles.clear();
+  if (!timestamps)
+    timestamps.emplace();
+  return Status::ok();
+}
+
+std::vector<RunProfile> VulkanModel::stop() {
+  timestamps.reset(); // no command buffer that names its queries is kept
+  return std::exchange(profiles, {});
+}
+
+Result<ReadTimes> VulkanModel::timeReads(const ReadKernel &kernel, uint64_t bytes, uint32_t repetitions) {
+  LORAC_TRY(context->lost());
+  auto times = vulkan::timeReads(*context, kernel, weightPlan, bytes, repetitions);
+  LORAC_TRY(context->instance->validationStatus());
+  return times;
 }
 
 void VulkanModel::count(const Tally &tally) {

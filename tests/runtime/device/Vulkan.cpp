@@ -1,4 +1,5 @@
 // Runs on whatever Vulkan devices there are (lavapipe where there is no GPU), under the validation layer.
+#include "runtime/device/Profile.h"
 #include "runtime/device/vulkan/PipelineCache.h"
 #include "runtime/device/vulkan/VulkanModel.h"
 #include "tests/runtime/device/DeviceTestModel.h"
@@ -206,6 +207,51 @@ TEST_F(Vulkan, GridsFollowEachStep) {
     for (uint32_t i = 0; i < rows; ++i)
       expectRow(logits.subspan(i * RowWidth, RowWidth), tokens[outs[i]], test::SubgroupTag);
   }
+}
+
+/// Commands of the program "rows" that are dispatches, and the last of them for the rows asked for alone.
+TEST_F(Vulkan, TimesEachDispatchThatRuns) {
+  auto device = open();
+  ASSERT_OK(device);
+  DeviceProfiler *profiler = (*device)->profiler();
+  ASSERT_TRUE(profiler);
+  expectRuns(**device, test::SubgroupTag);
+  DeviceCounters before = (*device)->counters();
+  ASSERT_OK(profiler->start());
+  expectRuns(**device, test::SubgroupTag);
+  ASSERT_OK(runRows(**device, {3, 1}, {}));
+  std::vector<RunProfile> runs = profiler->stop();
+  ASSERT_EQ(runs.size(), 2u);
+  std::vector<std::vector<uint32_t>> expected = {{0, 2, 4}, {0, 2}};
+  for (size_t i = 0; i < runs.size(); ++i) {
+    EXPECT_EQ(runs[i].program, test::RowsProgram);
+    EXPECT_EQ(runs[i].symbols.rows, i == 0 ? 3u : 2u);
+    std::vector<uint32_t> commands;
+    for (const DispatchTime &dispatch : runs[i].dispatches) {
+      commands.push_back(dispatch.command);
+      EXPECT_GT(dispatch.seconds, 0);
+      EXPECT_LT(dispatch.seconds, 60);
+    }
+    EXPECT_EQ(commands, expected[i]);
+  }
+  EXPECT_EQ((*device)->counters().dispatches, before.dispatches + 5);
+  expectRuns(**device, test::SubgroupTag); // as before it
+  EXPECT_TRUE(profiler->stop().empty());
+}
+
+TEST_F(Vulkan, DevicesWithoutAClockAreNotProfiled) {
+  options.adjustCaps = [](DeviceCaps &caps) { caps.timestampBits = 0; };
+  auto device = open();
+  ASSERT_OK(device);
+  EXPECT_STATUS((*device)->profiler()->start(), Code::Unsupported, "its compute queue has no timestamps");
+  expectRuns(**device, test::SubgroupTag);
+  EXPECT_TRUE((*device)->profiler()->stop().empty());
+}
+
+TEST_F(Vulkan, RefusesARawReadOfLessThanAPiece) {
+  auto device = open();
+  ASSERT_OK(device);
+  EXPECT_STATUS((*device)->profiler()->timeReads({}, 15, 1), Code::InvalidArgument, "ask for at least 16");
 }
 
 TEST_F(Vulkan, FillsCopiesAndKeepsTheCache) {
@@ -523,6 +569,26 @@ TEST_F(Vulkan, EveryFailingCallIsReported) {
       break;
   }
   EXPECT_GE(failures, 40);
+}
+
+TEST_F(Vulkan, FailingClocksAreReported) {
+  options.adjustApi = [](DeviceApi &api) {
+    realApi = api;
+    failIn<&DeviceApi::vkCreateQueryPool>(api);
+    failIn<&DeviceApi::vkGetQueryPoolResults>(api);
+  };
+  for (int failing : {1, 2}) {
+    callsLeft = failing;
+    auto device = open();
+    ASSERT_OK(device);
+    ASSERT_OK((*device)->profiler()->start());
+    EXPECT_STATUS(runRows(**device, {3}, {0}), Code::OutOfMemory, "failed: out of device memory");
+    ASSERT_OK(runRows(**device, {3}, {0}));
+    EXPECT_EQ((*device)->profiler()->stop().size(), 1u);
+    ASSERT_OK(runRows(**device, {3}, {0}));
+    expectRow((*device)->outBuffer(test::RowsProgram, test::RowsLogits).first(RowWidth), 3,
+              test::SubgroupTag);
+  }
 }
 
 TEST_F(Vulkan, ModelsRunBesideEachOther) {
