@@ -164,7 +164,8 @@ def llama_worker(model, layers, adapter):
         api.llama_set_adapter_lora(context, api.llama_adapter_lora_init(loaded, adapter.encode()), 1.0)
 
     def feed(ids):
-        if api.llama_decode(context, api.llama_batch_get_one((api.llama_token * len(ids))(*ids), len(ids))) != 0:
+        array = (api.llama_token * len(ids))(*ids)  # the batch only points at it
+        if api.llama_decode(context, api.llama_batch_get_one(array, len(ids))) != 0:
             sys.exit("llama_decode failed")
         logits = api.llama_get_logits_ith(context, -1)  # waits
         row = ctypes.cast(logits, ctypes.POINTER(ctypes.c_float * VOCABULARY)).contents
