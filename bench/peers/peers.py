@@ -28,7 +28,7 @@ ADAPTER = ROOT / "examples" / "adapters" / "support"
 LLAMA_CPP = "llama-cpp-python==0.3.7"  # newer ones want newer Vulkan headers than Debian 12 has
 TORCH = ["torch", "transformers", "peft", "gguf", "safetensors"]
 THREADS = os.cpu_count()
-LONG, SHORT, NEW = 128, 32, 16
+LONG, SHORT, NEW = 128, 32, 12
 BATCH = 8
 VOCABULARY = 49152
 
@@ -148,22 +148,23 @@ def serve(answer):
         print(json.dumps(answer(json.loads(line))), flush=True)
 
 
-def llama_worker(model, layers, adapter):
+def llama_worker(layers, adapter, *models):
+    """All models in one process: making llama.cpp's pipelines on a CPU device takes minutes."""
     import ctypes
     import time
     from llama_cpp import llama_cpp as api
     api.llama_backend_init()
-    model_parameters = api.llama_model_default_params()
-    model_parameters.n_gpu_layers = int(layers)
-    loaded = api.llama_model_load_from_file(model.encode(), model_parameters)
-    parameters = api.llama_context_default_params()
-    parameters.n_ctx = 512
-    parameters.n_threads = parameters.n_threads_batch = THREADS
-    context = api.llama_init_from_model(loaded, parameters)
-    if adapter:
-        api.llama_set_adapter_lora(context, api.llama_adapter_lora_init(loaded, adapter.encode()), 1.0)
+    opened = {}
+    for path in models:
+        model_parameters = api.llama_model_default_params()
+        model_parameters.n_gpu_layers = int(layers)
+        model = api.llama_model_load_from_file(path.encode(), model_parameters)
+        parameters = api.llama_context_default_params()
+        parameters.n_ctx = 512
+        parameters.n_threads = parameters.n_threads_batch = THREADS
+        opened[path] = api.llama_init_from_model(model, parameters), api.llama_adapter_lora_init(model, adapter.encode())
 
-    def feed(ids):
+    def feed(context, ids):
         array = (api.llama_token * len(ids))(*ids)  # the batch only points at it
         if api.llama_decode(context, api.llama_batch_get_one(array, len(ids))) != 0:
             sys.exit("llama_decode failed")
@@ -172,16 +173,22 @@ def llama_worker(model, layers, adapter):
         return max(range(0, VOCABULARY, 64), key=row.__getitem__)  # some token that depends on the result
 
     def measure(request):
+        context, support = opened[request["model"]]
+        api.llama_clear_adapter_lora(context)
+        if request.get("adapter"):
+            api.llama_set_adapter_lora(context, support, 1.0)
         api.llama_kv_cache_clear(context)
         began = time.perf_counter()
-        token = feed(tokens(request["prompt"]))
+        token = feed(context, tokens(request["prompt"]))
         between = time.perf_counter()
         for _ in range(request["new"]):
-            token = feed([token])
+            token = feed(context, [token])
         ended = time.perf_counter()
         return {"prompt": request["prompt"] / (between - began), "decode": request["new"] / (ended - between)}
 
-    measure({"prompt": SHORT, "new": 2})
+    for path in models:
+        measure({"model": path, "prompt": SHORT, "new": 2})
+    measure({"model": models[0], "prompt": SHORT, "new": 2, "adapter": True})
     serve(measure)
 
 
@@ -290,15 +297,14 @@ def entries(lorac, made):
         result[f"lorac {name}, support"] = lambda model=model: lorac_run(model, LONG, *adapter)
         result[f"lorac {name}, {BATCH} rows"] = lambda model=model: lorac_batch(model)
     for where, layers in ("Vulkan", 99), ("CPU", 0):
+        serving = worker(made["llama"], f"llama.cpp-{where}", "llama", layers, made["support.gguf"], made["f16.gguf"], GGUF,
+                         hide_devices=layers == 0)
         for name, model in ("f16", made["f16.gguf"]), ("Q4_1", GGUF):
             key = f"llama.cpp {where} {name}"
-            plain = worker(made["llama"], key.replace(" ", "-"), "llama", model, layers, "", hide_devices=layers == 0)
-            adapted = worker(made["llama"], f"{key}-support".replace(" ", "-"), "llama", model, layers, made["support.gguf"],
-                             hide_devices=layers == 0)
-            result[key] = lambda plain=plain: plain.ask(prompt=LONG, new=NEW)
-            result[f"{key}, prompt {SHORT}"] = lambda plain=plain: plain.ask(prompt=SHORT, new=2)
-            result[f"{key}, support"] = lambda adapted=adapted: adapted.ask(prompt=SHORT, new=NEW)
-            result[f"{key}, base beside support"] = lambda plain=plain: plain.ask(prompt=SHORT, new=NEW)
+            ask = lambda serving=serving, model=str(model), **request: serving.ask(model=model, **request)
+            result[key] = lambda ask=ask: ask(prompt=LONG, new=NEW)
+            result[f"{key}, prompt {SHORT}"] = lambda ask=ask: ask(prompt=SHORT, new=NEW)
+            result[f"{key}, support"] = lambda ask=ask: ask(prompt=SHORT, new=NEW, adapter=True)
     base, one, many = (worker(made["torch"], f"torch-{count}", "torch", count) for count in (0, 1, BATCH))
     result["transformers f32"] = lambda: base.ask(prompt=LONG, new=NEW)
     result["PEFT f32, support"] = lambda: one.ask(prompt=LONG, new=NEW)
@@ -320,9 +326,9 @@ RATIOS = [
     ("nf4 decode, over f16", "lorac nf4", "decode", "lorac f16", "decode"),
     ("f16 decode with support, over base", "lorac f16, support", "decode", "lorac f16", "decode"),
     ("as-stored decode with support, over base", "lorac stored, support", "decode", "lorac stored", "decode"),
-    ("llama.cpp CPU f16 decode with support, over base", "llama.cpp CPU f16, support", "decode", "llama.cpp CPU f16, base beside support", "decode"),
-    ("llama.cpp CPU Q4_1 decode with support, over base", "llama.cpp CPU Q4_1, support", "decode", "llama.cpp CPU Q4_1, base beside support", "decode"),
-    ("llama.cpp Vulkan f16 decode with support, over base", "llama.cpp Vulkan f16, support", "decode", "llama.cpp Vulkan f16, base beside support", "decode"),
+    ("llama.cpp CPU f16 decode with support, over base", "llama.cpp CPU f16, support", "decode", f"llama.cpp CPU f16, prompt {SHORT}", "decode"),
+    ("llama.cpp CPU Q4_1 decode with support, over base", "llama.cpp CPU Q4_1, support", "decode", f"llama.cpp CPU Q4_1, prompt {SHORT}", "decode"),
+    ("llama.cpp Vulkan f16 decode with support, over base", "llama.cpp Vulkan f16, support", "decode", f"llama.cpp Vulkan f16, prompt {SHORT}", "decode"),
     ("PEFT f32 decode with support, over transformers", "PEFT f32, support", "decode", "transformers f32", "decode"),
     (f"f16 decode, {BATCH} rows with {BATCH} adapters, over {BATCH} base rows", f"lorac f16, {BATCH} rows, adapters", "decode", f"lorac f16, {BATCH} rows, base", "decode"),
     (f"as-stored decode, {BATCH} rows with {BATCH} adapters, over {BATCH} base rows", f"lorac stored, {BATCH} rows, adapters", "decode", f"lorac stored, {BATCH} rows, base", "decode"),
