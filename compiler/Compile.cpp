@@ -178,6 +178,7 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
   report.arenaPeakBytes = summary->arenaPeakBytes;
   report.kernels = summary->kernels;
   report.programs = summary->programs;
+  report.storage = packed::storageTable(summary->matrices);
   return Status::ok();
 }
 

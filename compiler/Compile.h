@@ -3,6 +3,7 @@
 #ifndef LORAC_COMPILER_COMPILE_H
 #define LORAC_COMPILER_COMPILE_H
 
+#include "compiler/packed/Storage.h"
 #include "support/Digest.h"
 #include "support/Status.h"
 
@@ -43,6 +44,7 @@ struct CompileReport {
       0; ///< of the largest program; what depends on a session's capacities comes on top
   uint64_t kernels = 0;
   uint64_t programs = 0;
+  std::vector<packed::StorageRow> storage; ///< how matrices are stored, by role
   std::vector<std::string>
       remarks; ///< what passes had to say (a tied weight that became two and what it costs)
 };

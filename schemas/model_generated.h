@@ -169,39 +169,97 @@ inline const char *EnumNameSymbolClass(SymbolClass e) {
   return EnumNamesSymbolClass()[index];
 }
 
-/// How a frozen tensor lies in the weight space. Tile: `[rows/8][K/c][8][16 bytes]`, c = 4 (F32) or 8 (F16), rows
-/// and K padded with zeros. Vector: `rows` f32, K = 1, no tiles.
+/// How a frozen tensor lies in the weight space. VectorF32: `rows` f32, K = 1, no tiles. The others: matrices in the planes of
+/// docs/formats/packed.md.
 enum class WeightType : uint8_t {
   F32 = 0,
   F16 = 1,
   VectorF32 = 2,
+  BF16 = 3,
+  Int8 = 4,
+  Int4 = 5,
+  NF4 = 6,
+  FP4 = 7,
   MIN = F32,
-  MAX = VectorF32
+  MAX = FP4
 };
 
-inline const WeightType (&EnumValuesWeightType())[3] {
+inline const WeightType (&EnumValuesWeightType())[8] {
   static const WeightType values[] = {
     WeightType::F32,
     WeightType::F16,
-    WeightType::VectorF32
+    WeightType::VectorF32,
+    WeightType::BF16,
+    WeightType::Int8,
+    WeightType::Int4,
+    WeightType::NF4,
+    WeightType::FP4
   };
   return values;
 }
 
 inline const char * const *EnumNamesWeightType() {
-  static const char * const names[4] = {
+  static const char * const names[9] = {
     "F32",
     "F16",
     "VectorF32",
+    "BF16",
+    "Int8",
+    "Int4",
+    "NF4",
+    "FP4",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameWeightType(WeightType e) {
-  if (flatbuffers::IsOutRange(e, WeightType::F32, WeightType::VectorF32)) return "";
+  if (flatbuffers::IsOutRange(e, WeightType::F32, WeightType::FP4)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesWeightType()[index];
+}
+
+/// The plane of scales: Words f32, Halves f16, Pairs f16 d and m, ZeroPairs f16 d and z, Bytes codes of the dynamic map (with a nested plane).
+enum class ScaleType : uint8_t {
+  None = 0,
+  Words = 1,
+  Halves = 2,
+  Pairs = 3,
+  ZeroPairs = 4,
+  Bytes = 5,
+  MIN = None,
+  MAX = Bytes
+};
+
+inline const ScaleType (&EnumValuesScaleType())[6] {
+  static const ScaleType values[] = {
+    ScaleType::None,
+    ScaleType::Words,
+    ScaleType::Halves,
+    ScaleType::Pairs,
+    ScaleType::ZeroPairs,
+    ScaleType::Bytes
+  };
+  return values;
+}
+
+inline const char * const *EnumNamesScaleType() {
+  static const char * const names[7] = {
+    "None",
+    "Words",
+    "Halves",
+    "Pairs",
+    "ZeroPairs",
+    "Bytes",
+    nullptr
+  };
+  return names;
+}
+
+inline const char *EnumNameScaleType(ScaleType e) {
+  if (flatbuffers::IsOutRange(e, ScaleType::None, ScaleType::Bytes)) return "";
+  const size_t index = static_cast<size_t>(e);
+  return EnumNamesScaleType()[index];
 }
 
 enum class Space : uint8_t {
@@ -882,9 +940,16 @@ struct WeightT : public flatbuffers::NativeTable {
   uint64_t cols = 0;
   uint64_t offset = 0;
   uint64_t size = 0;
+  lorac::fbs::ScaleType scales = lorac::fbs::ScaleType::None;
+  uint32_t group = 0;
+  uint64_t scales_offset = 0;
+  uint64_t scales_size = 0;
+  uint64_t nested_offset = 0;
+  uint64_t nested_size = 0;
 };
 
-/// `offset` counts from the start of the weight space, which is segments [first_weight_segment, …) in order.
+/// `offset` counts from the start of the weight space, which is segments [first_weight_segment, …) in order, and so do those of the other
+/// planes. `group`: values that share a scale; 0: none, or a row. `nested_offset`: of the tensor's part of its nested plane.
 struct Weight FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef WeightT NativeTableType;
   typedef WeightBuilder Builder;
@@ -894,7 +959,13 @@ struct Weight FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
     VT_ROWS = 8,
     VT_COLS = 10,
     VT_OFFSET = 12,
-    VT_SIZE = 14
+    VT_SIZE = 14,
+    VT_SCALES = 16,
+    VT_GROUP = 18,
+    VT_SCALES_OFFSET = 20,
+    VT_SCALES_SIZE = 22,
+    VT_NESTED_OFFSET = 24,
+    VT_NESTED_SIZE = 26
   };
   const flatbuffers::String *name() const {
     return GetPointer<const flatbuffers::String *>(VT_NAME);
@@ -914,6 +985,24 @@ struct Weight FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   uint64_t size() const {
     return GetField<uint64_t>(VT_SIZE, 0);
   }
+  lorac::fbs::ScaleType scales() const {
+    return static_cast<lorac::fbs::ScaleType>(GetField<uint8_t>(VT_SCALES, 0));
+  }
+  uint32_t group() const {
+    return GetField<uint32_t>(VT_GROUP, 0);
+  }
+  uint64_t scales_offset() const {
+    return GetField<uint64_t>(VT_SCALES_OFFSET, 0);
+  }
+  uint64_t scales_size() const {
+    return GetField<uint64_t>(VT_SCALES_SIZE, 0);
+  }
+  uint64_t nested_offset() const {
+    return GetField<uint64_t>(VT_NESTED_OFFSET, 0);
+  }
+  uint64_t nested_size() const {
+    return GetField<uint64_t>(VT_NESTED_SIZE, 0);
+  }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
            VerifyOffsetRequired(verifier, VT_NAME) &&
@@ -923,6 +1012,12 @@ struct Weight FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyField<uint64_t>(verifier, VT_COLS, 8) &&
            VerifyField<uint64_t>(verifier, VT_OFFSET, 8) &&
            VerifyField<uint64_t>(verifier, VT_SIZE, 8) &&
+           VerifyField<uint8_t>(verifier, VT_SCALES, 1) &&
+           VerifyField<uint32_t>(verifier, VT_GROUP, 4) &&
+           VerifyField<uint64_t>(verifier, VT_SCALES_OFFSET, 8) &&
+           VerifyField<uint64_t>(verifier, VT_SCALES_SIZE, 8) &&
+           VerifyField<uint64_t>(verifier, VT_NESTED_OFFSET, 8) &&
+           VerifyField<uint64_t>(verifier, VT_NESTED_SIZE, 8) &&
            verifier.EndTable();
   }
   WeightT *UnPack(const flatbuffers::resolver_function_t *_resolver = nullptr) const;
@@ -952,6 +1047,24 @@ struct WeightBuilder {
   void add_size(uint64_t size) {
     fbb_.AddElement<uint64_t>(Weight::VT_SIZE, size, 0);
   }
+  void add_scales(lorac::fbs::ScaleType scales) {
+    fbb_.AddElement<uint8_t>(Weight::VT_SCALES, static_cast<uint8_t>(scales), 0);
+  }
+  void add_group(uint32_t group) {
+    fbb_.AddElement<uint32_t>(Weight::VT_GROUP, group, 0);
+  }
+  void add_scales_offset(uint64_t scales_offset) {
+    fbb_.AddElement<uint64_t>(Weight::VT_SCALES_OFFSET, scales_offset, 0);
+  }
+  void add_scales_size(uint64_t scales_size) {
+    fbb_.AddElement<uint64_t>(Weight::VT_SCALES_SIZE, scales_size, 0);
+  }
+  void add_nested_offset(uint64_t nested_offset) {
+    fbb_.AddElement<uint64_t>(Weight::VT_NESTED_OFFSET, nested_offset, 0);
+  }
+  void add_nested_size(uint64_t nested_size) {
+    fbb_.AddElement<uint64_t>(Weight::VT_NESTED_SIZE, nested_size, 0);
+  }
   explicit WeightBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
     start_ = fbb_.StartTable();
@@ -971,13 +1084,25 @@ inline flatbuffers::Offset<Weight> CreateWeight(
     uint64_t rows = 0,
     uint64_t cols = 0,
     uint64_t offset = 0,
-    uint64_t size = 0) {
+    uint64_t size = 0,
+    lorac::fbs::ScaleType scales = lorac::fbs::ScaleType::None,
+    uint32_t group = 0,
+    uint64_t scales_offset = 0,
+    uint64_t scales_size = 0,
+    uint64_t nested_offset = 0,
+    uint64_t nested_size = 0) {
   WeightBuilder builder_(_fbb);
+  builder_.add_nested_size(nested_size);
+  builder_.add_nested_offset(nested_offset);
+  builder_.add_scales_size(scales_size);
+  builder_.add_scales_offset(scales_offset);
   builder_.add_size(size);
   builder_.add_offset(offset);
   builder_.add_cols(cols);
   builder_.add_rows(rows);
+  builder_.add_group(group);
   builder_.add_name(name);
+  builder_.add_scales(scales);
   builder_.add_type(type);
   return builder_.Finish();
 }
@@ -989,7 +1114,13 @@ inline flatbuffers::Offset<Weight> CreateWeightDirect(
     uint64_t rows = 0,
     uint64_t cols = 0,
     uint64_t offset = 0,
-    uint64_t size = 0) {
+    uint64_t size = 0,
+    lorac::fbs::ScaleType scales = lorac::fbs::ScaleType::None,
+    uint32_t group = 0,
+    uint64_t scales_offset = 0,
+    uint64_t scales_size = 0,
+    uint64_t nested_offset = 0,
+    uint64_t nested_size = 0) {
   auto name__ = name ? _fbb.CreateString(name) : 0;
   return lorac::fbs::CreateWeight(
       _fbb,
@@ -998,7 +1129,13 @@ inline flatbuffers::Offset<Weight> CreateWeightDirect(
       rows,
       cols,
       offset,
-      size);
+      size,
+      scales,
+      group,
+      scales_offset,
+      scales_size,
+      nested_offset,
+      nested_size);
 }
 
 flatbuffers::Offset<Weight> CreateWeight(flatbuffers::FlatBufferBuilder &_fbb, const WeightT *_o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
@@ -3229,6 +3366,12 @@ inline void Weight::UnPackTo(WeightT *_o, const flatbuffers::resolver_function_t
   { auto _e = cols(); _o->cols = _e; }
   { auto _e = offset(); _o->offset = _e; }
   { auto _e = size(); _o->size = _e; }
+  { auto _e = scales(); _o->scales = _e; }
+  { auto _e = group(); _o->group = _e; }
+  { auto _e = scales_offset(); _o->scales_offset = _e; }
+  { auto _e = scales_size(); _o->scales_size = _e; }
+  { auto _e = nested_offset(); _o->nested_offset = _e; }
+  { auto _e = nested_size(); _o->nested_size = _e; }
 }
 
 inline flatbuffers::Offset<Weight> Weight::Pack(flatbuffers::FlatBufferBuilder &_fbb, const WeightT* _o, const flatbuffers::rehasher_function_t *_rehasher) {
@@ -3245,6 +3388,12 @@ inline flatbuffers::Offset<Weight> CreateWeight(flatbuffers::FlatBufferBuilder &
   auto _cols = _o->cols;
   auto _offset = _o->offset;
   auto _size = _o->size;
+  auto _scales = _o->scales;
+  auto _group = _o->group;
+  auto _scales_offset = _o->scales_offset;
+  auto _scales_size = _o->scales_size;
+  auto _nested_offset = _o->nested_offset;
+  auto _nested_size = _o->nested_size;
   return lorac::fbs::CreateWeight(
       _fbb,
       _name,
@@ -3252,7 +3401,13 @@ inline flatbuffers::Offset<Weight> CreateWeight(flatbuffers::FlatBufferBuilder &
       _rows,
       _cols,
       _offset,
-      _size);
+      _size,
+      _scales,
+      _group,
+      _scales_offset,
+      _scales_size,
+      _nested_offset,
+      _nested_size);
 }
 
 inline SiteT *Site::UnPack(const flatbuffers::resolver_function_t *_resolver) const {

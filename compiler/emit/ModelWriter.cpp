@@ -8,6 +8,7 @@
 #include "compiler/import/TokenizerReader.h"
 #include "compiler/kernels/Catalog.h"
 #include "compiler/kernels/KernelCompiler.h"
+#include "compiler/packed/Quantizer.h"
 #include "dialect/lora/Lora.h"
 #include "dialect/plan/Plan.h"
 #include "schemas/Header.h"
@@ -62,6 +63,21 @@ TensorLocation locate(lora::WeightOp weight) {
   return locate(weight.getSource(), matrix ? type.getDimSize(0) : 1, type.getDimSize(matrix ? 1 : 0));
 }
 
+fbs::WeightType weightTypeOf(const packed::Type &type) {
+  constexpr fbs::WeightType types[] = {fbs::WeightType::F32,  fbs::WeightType::F16,  fbs::WeightType::BF16,
+                                       fbs::WeightType::Int8, fbs::WeightType::Int4, fbs::WeightType::NF4,
+                                       fbs::WeightType::FP4};
+  return types[size_t(type.code)];
+}
+
+fbs::ScaleType scaleTypeOf(const packed::Type &type) {
+  if (type.offset == packed::Offset::Zero)
+    return fbs::ScaleType::ZeroPairs;
+  constexpr fbs::ScaleType types[] = {fbs::ScaleType::None, fbs::ScaleType::Words, fbs::ScaleType::Halves,
+                                      fbs::ScaleType::Pairs, fbs::ScaleType::Bytes};
+  return types[size_t(packed::scalesOf(type))];
+}
+
 /// The kernels of a module, compiled, and where their code lies in the code segment.
 struct CodeSegment {
   std::vector<uint8_t> bytes;
@@ -92,7 +108,9 @@ private:
   LogicalResult computeFingerprint();
   std::vector<uint8_t> buildMetadata(std::span<const SegmentRecord> segments);
   LogicalResult writeWeights(ContainerWriter &writer);
-  LogicalResult writeTensor(ContainerWriter &writer, lora::WeightOp weight);
+  LogicalResult writeBuffer(ContainerWriter &writer, plan::WeightsOp buffer, uint64_t start);
+  FailureOr<PackedRest> writeTensor(ContainerWriter &writer, lora::WeightOp weight);
+  LogicalResult padWeights(ContainerWriter &writer, Operation *op, uint64_t start, uint64_t offset);
 
   // Pieces of the metadata.
   using Builder = flatbuffers::FlatBufferBuilder;
@@ -132,6 +150,7 @@ private:
   std::vector<std::pair<lora::WeightOp, Digest>> base;
   Digest fingerprint = {};
   uint64_t weightBytes = 0;
+  std::vector<packed::StoredMatrix> matrices;
 
   // Valid during one buildMetadata.
   Builder *builder = nullptr;
@@ -169,6 +188,14 @@ LogicalResult ModelWriter::collect() {
       if (!weightNamed(held))
         return buffer.emitError() << "'" << buffer.getSymName() << "' holds " << held
                                   << ", which the module does not have";
+      else if (lora::PackedAttr packed = weightNamed(held).getPacked())
+        if (packed::Scales scales = packed::scalesOf(packed.getType());
+            buffer.getScales().has_value() != (scales != packed::Scales::None) ||
+            buffer.getNestedScales().has_value() != packed.getType().nested ||
+            (packed.getType().nested &&
+             uint64_t(buffer.getNestedScales()->front()) < packed::NestedHeaderBytes))
+          return buffer.emitError() << "'" << buffer.getSymName() << "' holds " << held << " as "
+                                    << packed::nameOf(packed.getType()) << ", whose planes it does not have";
   }
   weightBytes = roundUp(end, format::ViewAlignment);
   for (plan::ProgramOp program : module.getOps<plan::ProgramOp>()) {
@@ -302,7 +329,7 @@ LogicalResult ModelWriter::computeFingerprint() {
       Result<TensorSource> source = TensorSource::open(files, locate(weight), weight.getSymName().str());
       if (!source)
         return report(weight, source.status());
-      WeightPacker packer(*source, PackedCode::F32, folds[weight.getSymName()]);
+      WeightPacker packer(*source, packed::Type{packed::Code::F32}, folds[weight.getSymName()]);
       Sha256 hash;
       std::vector<float> row(source->cols());
       for (uint64_t i = 0; i < source->rows(); ++i) {
@@ -461,23 +488,37 @@ flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program
 flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Weight>>> ModelWriter::weightTable() {
   std::vector<flatbuffers::Offset<fbs::Weight>> table;
   llvm::StringSet<> names;
-  for (plan::WeightsOp buffer : weightBuffers)
-    for (auto [held, start] : llvm::zip(buffer.getHolds(), buffer.getStarts())) {
+  for (plan::WeightsOp buffer : weightBuffers) {
+    const uint64_t offset = *buffer.getOffset();
+    if (buffer.getValues())
+      table.push_back(fbs::CreateWeight(*builder, builder->CreateString(buffer.getSymName().str()),
+                                        fbs::WeightType::VectorF32, buffer.getSize() / 4, 1, offset,
+                                        buffer.getSize()));
+    for (auto [i, held] : llvm::enumerate(buffer.getHolds())) {
       lora::WeightOp weight = weightNamed(held);
-      RankedTensorType type = weight.getTensorType();
-      bool matrix = type.getRank() == 2;
-      bool f32 = matrix && weight.getPacked().getCode() == lora::Code::F32;
-      uint64_t rows = type.getDimSize(0), cols = matrix ? type.getDimSize(1) : 1;
-      uint64_t size = matrix ? roundUp(rows, 8) * roundUp(cols * (f32 ? 4 : 2), 16) : rows * 4;
+      RankedTensorType shape = weight.getTensorType();
       std::string name = weight.getSymName().str();
       if (!names.insert(name).second) // stored once more in another joined weight
         name += "@" + buffer.getSymName().str();
-      table.push_back(fbs::CreateWeight(*builder, builder->CreateString(name),
-                                        !matrix ? fbs::WeightType::VectorF32
-                                        : f32   ? fbs::WeightType::F32
-                                                : fbs::WeightType::F16,
-                                        rows, cols, *buffer.getOffset() + uint64_t(start), size));
+      auto nameOffset = builder->CreateString(name);
+      const uint64_t rows = shape.getDimSize(0), start = offset + uint64_t(buffer.getStarts()[i]);
+      if (shape.getRank() == 1) {
+        table.push_back(
+            fbs::CreateWeight(*builder, nameOffset, fbs::WeightType::VectorF32, rows, 1, start, rows * 4));
+        continue;
+      }
+      const packed::Type type = weight.getPacked().getType();
+      const uint64_t cols = shape.getDimSize(1), tileRows = roundUp(rows, packed::TileRows);
+      auto at = [&](std::optional<ArrayRef<int64_t>> plane) {
+        return plane ? offset + uint64_t((*plane)[i]) : 0;
+      };
+      table.push_back(fbs::CreateWeight(*builder, nameOffset, weightTypeOf(type), rows, cols, start,
+                                        tileRows * packed::codeRowBytes(type, cols), scaleTypeOf(type),
+                                        type.group, at(buffer.getScales()),
+                                        tileRows * packed::scaleRowBytes(type, cols),
+                                        at(buffer.getNestedScales()), packed::nestedBytes(type, rows, cols)));
     }
+  }
   return builder->CreateVector(table);
 }
 
@@ -560,7 +601,7 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
   std::string storage;
   for (lora::WeightOp weight : module.getOps<lora::WeightOp>())
     if (lora::PackedAttr packed = weight.getPacked())
-      if (std::string name = lora::stringifyCode(packed.getCode()).str(); types.insert(name).second)
+      if (std::string name = packed::nameOf(packed.getType()); types.insert(name).second)
         storage += (storage.empty() ? "" : ",") + name;
   auto provenance = fbs::CreateProvenanceDirect(fresh, CompilerName, model.getArchitecture().str().c_str(),
                                                 model.getSource().str().c_str(), storage.c_str());
@@ -611,47 +652,98 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
 
 // ---- weights ------------------------------------------------------------------------------------
 
-LogicalResult ModelWriter::writeTensor(ContainerWriter &writer, lora::WeightOp weight) {
+/// The plane of codes, or a vector. What else there is of a matrix comes back.
+FailureOr<PackedRest> ModelWriter::writeTensor(ContainerWriter &writer, lora::WeightOp weight) {
   Result<TensorSource> source = TensorSource::open(files, locate(weight), weight.getSymName().str());
   if (!source)
     return report(weight, source.status());
   auto sink = [&](std::span<const uint8_t> bytes) { return writer.append(bytes); };
-  Status status;
+  Result<PackedRest> rest = PackedRest();
   if (weight.getTensorType().getRank() == 1) {
     std::vector<float> values(source->cols());
-    status = source->readRows(0, 1, values.data());
+    Status status = source->readRows(0, 1, values.data());
     if (status.isOk())
       status = sink({reinterpret_cast<const uint8_t *>(values.data()), values.size() * 4});
+    if (!status.isOk())
+      rest = status;
   } else {
-    bool f32 = weight.getPacked().getCode() == lora::Code::F32;
     auto held = folds.find(weight.getSymName());
     std::span<const FoldValues> values;
     if (held != folds.end())
       values = held->second;
-    status = WeightPacker(*source, f32 ? PackedCode::F32 : PackedCode::F16, values).pack(sink);
+    rest = WeightPacker(*source, weight.getPacked().getType(), values).pack(sink);
   }
   source->release();
-  return status.isOk() ? success() : report(weight, status);
+  if (!rest)
+    return report(weight, rest.status());
+  return *std::move(rest);
+}
+
+/// The planes of a buffer in order: codes of all its tensors, scales of all, nested scales of all.
+LogicalResult ModelWriter::writeBuffer(ContainerWriter &writer, plan::WeightsOp buffer, uint64_t start) {
+  const uint64_t base = *buffer.getOffset();
+  auto padTo = [&](uint64_t offset) { return padWeights(writer, buffer, start, offset); };
+  auto append = [&](const void *bytes, size_t size) -> LogicalResult {
+    Status status = writer.append({static_cast<const uint8_t *>(bytes), size});
+    return status.isOk() ? success() : report(buffer, status);
+  };
+  if (std::optional<ElementsAttr> values = buffer.getValues()) {
+    auto floats = llvm::to_vector(values->getValues<float>());
+    return failure(failed(padTo(base)) || failed(append(floats.data(), floats.size() * 4)));
+  }
+  SmallVector<PackedRest> rests;
+  for (auto [held, at] : llvm::zip(buffer.getHolds(), buffer.getStarts())) {
+    lora::WeightOp weight = weightNamed(held);
+    if (failed(padTo(base + uint64_t(at))))
+      return failure();
+    FailureOr<PackedRest> rest = writeTensor(writer, weight);
+    if (failed(rest))
+      return failure();
+    if (weight.getPacked())
+      matrices.push_back(
+          {weight.getSymName().str(), lora::stringifySourceType(weight.getSource().getEncoding()).str(),
+           packed::exactTypeOf(Encoding(weight.getSource().getEncoding())).has_value(),
+           weight.getPacked().getType(), uint64_t(weight.getTensorType().getDimSize(0)),
+           uint64_t(weight.getTensorType().getDimSize(1)), rest->error.squares, rest->error.reference});
+    rests.push_back(*std::move(rest));
+    progress("writing weights", writer.appended() - start, weightBytes);
+  }
+  if (std::optional<ArrayRef<int64_t>> scales = buffer.getScales())
+    for (auto [rest, at] : llvm::zip(rests, *scales))
+      if (failed(padTo(base + uint64_t(at))) || failed(append(rest.scales.data(), rest.scales.size())))
+        return failure();
+  std::optional<ArrayRef<int64_t>> nested = buffer.getNestedScales();
+  if (!nested)
+    return success();
+  const uint64_t header = uint64_t(nested->front()) - packed::NestedHeaderBytes;
+  uint32_t starts[packed::NestedHeaderBytes / 4] = {};
+  for (auto [start, at] : llvm::zip(starts, *nested))
+    start = uint32_t((uint64_t(at) - header) / 4);
+  if (failed(padTo(base + header)) || failed(append(starts, sizeof(starts))))
+    return failure();
+  for (auto [rest, at] : llvm::zip(rests, *nested))
+    if (failed(padTo(base + uint64_t(at))) || failed(append(rest.nested.data(), rest.nested.size())))
+      return failure();
+  return success();
+}
+
+/// Zeros from where the weight space, which starts at `start` of the file's segments, is now to `offset` in
+/// it.
+LogicalResult ModelWriter::padWeights(ContainerWriter &writer, Operation *op, uint64_t start,
+                                      uint64_t offset) {
+  uint64_t now = writer.appended() - start;
+  if (now > offset)
+    return op->emitError() << "starts at " << offset << " of the weight space, " << now << " bytes are taken";
+  Status status = writer.appendZeros(offset - now);
+  return status.isOk() ? success() : report(op, status);
 }
 
 LogicalResult ModelWriter::writeWeights(ContainerWriter &writer) {
   const uint64_t start = writer.appended();
-  auto padTo = [&](Operation *op, uint64_t offset) -> LogicalResult {
-    uint64_t now = writer.appended() - start;
-    if (now > offset)
-      return op->emitError() << "starts at " << offset << " of the weight space, " << now
-                             << " bytes are taken";
-    Status status = writer.appendZeros(offset - now);
-    return status.isOk() ? success() : report(op, status);
-  };
   for (plan::WeightsOp buffer : weightBuffers)
-    for (auto [held, heldStart] : llvm::zip(buffer.getHolds(), buffer.getStarts())) {
-      if (failed(padTo(buffer, *buffer.getOffset() + uint64_t(heldStart))) ||
-          failed(writeTensor(writer, weightNamed(held))))
-        return failure();
-      progress("writing weights", writer.appended() - start, weightBytes);
-    }
-  return padTo(module, weightBytes);
+    if (failed(writeBuffer(writer, buffer, start)))
+      return failure();
+  return padWeights(writer, module, start, weightBytes);
 }
 
 FailureOr<ModelSummary> ModelWriter::write(const std::string &path) {
@@ -680,6 +772,7 @@ FailureOr<ModelSummary> ModelWriter::write(const std::string &path) {
     return report(module, status);
   summary.fingerprint = fingerprint;
   summary.weightBytes = weightBytes;
+  summary.matrices = std::move(matrices);
   summary.kernels = kernels.size();
   for (plan::ProgramOp program : module.getOps<plan::ProgramOp>()) {
     summary.arenaPeakBytes = std::max<uint64_t>(summary.arenaPeakBytes, program.getArenaPeak().value_or(0));

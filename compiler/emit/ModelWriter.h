@@ -3,6 +3,7 @@
 #define LORAC_COMPILER_EMIT_MODELWRITER_H
 
 #include "compiler/kernels/KernelCache.h"
+#include "compiler/packed/Storage.h"
 #include "support/Digest.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace lorac {
 
@@ -24,6 +26,7 @@ struct ModelSummary {
   uint64_t arenaPeakBytes = 0; ///< the largest program's, without what depends on the session's capacities
   uint64_t kernels = 0;
   uint64_t programs = 0;
+  std::vector<packed::StoredMatrix> matrices; ///< in the file's order
 };
 
 /// For a module that was read from text: checks that the files still hold the values whose digests stand in

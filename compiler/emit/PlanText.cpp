@@ -70,14 +70,23 @@ private:
         uint64_t offset = *plan::Expr(expr(*buffer->offset())).asConstant();
         uint64_t size = *plan::Expr(expr(*buffer->size())).asConstant();
         SmallVector<Attribute> holds;
-        SmallVector<int64_t> starts;
+        SmallVector<int64_t> starts, scales, nested;
         for (const fbs::Weight *weight : *model.weights())
           if (weight->offset() >= offset && weight->offset() < offset + size) {
             holds.push_back(FlatSymbolRefAttr::get(builder.getContext(), weight->name()->str()));
             starts.push_back(int64_t(weight->offset() - offset));
+            if (weight->scales_size() > 0)
+              scales.push_back(int64_t(weight->scales_offset() - offset));
+            if (weight->nested_size() > 0)
+              nested.push_back(int64_t(weight->nested_offset() - offset));
           }
-        plan::WeightsOp::create(builder, loc, buffer->name()->str(), builder.getArrayAttr(holds), starts,
-                                int64_t(size), builder.getI64IntegerAttr(int64_t(offset)));
+        auto plane = [&](ArrayRef<int64_t> starts) {
+          return starts.empty() ? DenseI64ArrayAttr() : builder.getDenseI64ArrayAttr(starts);
+        };
+        plan::WeightsOp::create(
+            builder, loc, builder.getStringAttr(buffer->name()->str()), builder.getArrayAttr(holds),
+            builder.getDenseI64ArrayAttr(starts), plane(scales), plane(nested), ElementsAttr(),
+            builder.getI64IntegerAttr(int64_t(size)), builder.getI64IntegerAttr(int64_t(offset)));
       }
   }
 

@@ -1,10 +1,10 @@
 #include "compiler/emit/WeightPacker.h"
 
-#include "support/Checked.h"
+#include "compiler/packed/Quantizer.h"
+#include "compiler/packed/Tiles.h"
 #include "support/Half.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <future>
@@ -12,12 +12,46 @@
 namespace lorac {
 
 namespace {
-constexpr uint64_t TileRows = 8;
+
 constexpr uint64_t BatchBytes = 2 << 20;
 constexpr size_t Threads = 2;
-static_assert(std::endian::native == std::endian::little,
-              "files are little-endian and values are copied as they are");
+
+double squares(std::span<const float> values) {
+  double sum = 0;
+  for (float value : values)
+    sum += double(value) * double(value);
+  return sum;
+}
+
+double squaredDifference(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i)
+    sum += (double(a[i]) - double(b[i])) * (double(a[i]) - double(b[i]));
+  return sum;
+}
+
+/// What codes of blocks are multiplied by, and what is needed to know the error for any scale: Σ W·T and Σ T²
+/// of each block, with T = the stored values over the scale.
+struct BlockSums {
+  std::vector<float> scales;
+  std::vector<float> mixed, own;
+};
+
+void appendBytes(std::vector<uint8_t> &to, const void *from, size_t bytes) {
+  const auto *first = static_cast<const uint8_t *>(from);
+  to.insert(to.end(), first, first + bytes);
+}
+
 } // namespace
+
+double PackingError::relative() const { return reference > 0 ? std::sqrt(squares / reference) : 0; }
+
+struct WeightPacker::Batch {
+  packed::Tiles tiles;
+  PackingError error;
+  BlockSums blocks; ///< with double quantization
+  Status status;
+};
 
 Status WeightPacker::readFolded(uint64_t begin, uint64_t count, float *out) const {
   LORAC_TRY(source.readRows(begin, count, out));
@@ -34,61 +68,122 @@ Status WeightPacker::readFolded(uint64_t begin, uint64_t count, float *out) cons
   return Status::ok();
 }
 
-Status WeightPacker::packRows(uint64_t begin, uint64_t count, std::vector<uint8_t> &out) const {
-  const uint64_t cols = source.cols(), pieces = rowBytes() / 16;
-  std::vector<float> values(count * cols);
-  LORAC_TRY(readFolded(begin, count, values.data()));
-  out.assign(roundUp(count, TileRows) * rowBytes(), 0);
-  const uint64_t pieceValues = 16 / valueBytes();
-  for (uint64_t row = 0; row < count; ++row) {
-    const float *source = values.data() + row * cols;
-    uint8_t *tile = out.data() + row / TileRows * TileRows * rowBytes() + row % TileRows * 16;
-    for (uint64_t piece = 0; piece < pieces; ++piece) {
-      uint8_t *target = tile + piece * TileRows * 16;
-      uint64_t first = piece * pieceValues, last = std::min(first + pieceValues, cols);
-      if (code == PackedCode::F32) {
-        std::memcpy(target, source + first, (last - first) * 4);
+WeightPacker::Batch WeightPacker::packRows(uint64_t begin, uint64_t count) const {
+  const uint64_t cols = source.cols();
+  Batch batch{packed::Tiles(type, count, cols), {}, {}, {}};
+  const Encoding encoding = source.location().encoding;
+  packed::Row row;
+  if (folds.empty() && !packed::isFloat(type.code) && packed::exactTypeOf(encoding) == type) {
+    for (uint64_t i = 0; i < count; ++i) {
+      packed::copyRow(encoding, source.storedRow(begin + i), cols, row);
+      batch.tiles.place(i, row);
+    }
+    return batch;
+  }
+  // A float type that is the source's own, or wider, holds every value.
+  const bool exact = packed::isFloat(type.code) && folds.empty() &&
+                     (type.code == packed::Code::F32 || packed::exactTypeOf(encoding) == type);
+  std::vector<float> values(cols), stored(cols);
+  auto refuse = [&](uint64_t i) {
+    return Status(Code::InvalidArgument) << source.name() << ": row " << begin + i << ": ";
+  };
+  for (uint64_t i = 0; i < count && batch.status.isOk(); ++i) {
+    batch.status = readFolded(begin + i, 1, values.data());
+    if (!batch.status.isOk())
+      break;
+    if (packed::isFloat(type.code)) {
+      if (uint64_t k = batch.tiles.place(i, values); k < cols)
+        batch.status = refuse(i) << "value " << values[k] << " in column " << k
+                                 << " is beyond f16 (65504); store it wider: --quantize '" << source.name()
+                                 << "=f32'";
+      if (exact)
         continue;
+      for (uint64_t k = 0; k < cols; ++k)
+        stored[k] = type.code == packed::Code::F16 ? halfToFloat(floatToHalf(values[k]))
+                                                   : bfloatToFloat(floatToBfloat(values[k]));
+    } else {
+      if (std::string problem = packed::quantizeRow(type, values, row); !problem.empty())
+        batch.status = refuse(i) << problem << "; store it wider: --quantize '" << source.name() << "=f32'";
+      else
+        batch.tiles.place(i, row);
+    }
+    if (!batch.status.isOk())
+      break;
+    batch.error.reference += squares(values);
+    if (!type.nested) {
+      if (!packed::isFloat(type.code))
+        packed::dequantizeRow(type, row, stored);
+      batch.error.squares += squaredDifference(values, stored);
+      continue;
+    }
+    batch.blocks.scales.insert(batch.blocks.scales.end(), row.words.begin(), row.words.end());
+    std::fill(row.words.begin(), row.words.end(), 1.0f);
+    packed::dequantizeRow(type, row, stored);
+    for (uint64_t k = 0; k < cols; k += type.group) {
+      double mixed = 0, own = 0;
+      for (uint64_t j = k; j < k + type.group; ++j) {
+        mixed += double(values[j]) * double(stored[j]);
+        own += double(stored[j]) * double(stored[j]);
       }
-      for (uint64_t k = first; k < last; ++k) {
-        uint16_t half = floatToHalf(source[k]);
-        if ((half & 0x7c00u) == 0x7c00u)
-          return Status(Code::InvalidArgument)
-                 << this->source.name() << ": value " << source[k] << " at row " << begin + row << ", column "
-                 << k << " is beyond f16 (65504); store it wider: --quantize '" << this->source.name()
-                 << "=f32'";
-        std::memcpy(target + (k - first) * 2, &half, 2);
-      }
+      batch.blocks.mixed.push_back(float(mixed));
+      batch.blocks.own.push_back(float(own));
     }
   }
-  return Status::ok();
+  return batch;
 }
 
-Status WeightPacker::pack(const std::function<Status(std::span<const uint8_t>)> &sink) const {
+/// Codes all blocks' scales: the plane of bytes, the nested plane's part, and the error that they make.
+static void finishNested(const BlockSums &blocks, const packed::Type &type, uint64_t rows, uint64_t cols,
+                         PackedRest &rest) {
+  const packed::NestedScales nested = packed::nest(blocks.scales);
+  const uint64_t groups = packed::groupsOf(type, cols), tileRows = packed::TileRows;
+  for (uint64_t row = 0; row < rows; ++row)
+    for (uint64_t g = 0; g < groups; ++g)
+      rest.scales[(row / tileRows * groups + g) * tileRows + row % tileRows] = nested.codes[row * groups + g];
+  appendBytes(rest.nested, &nested.offset, sizeof(float));
+  appendBytes(rest.nested, nested.scales.data(), nested.scales.size() * sizeof(float));
+  // Σ (s·T − W)² = s²·ΣT² − 2s·ΣWT + ΣW²
+  double squares = rest.error.reference;
+  for (uint64_t b = 0; b < blocks.scales.size(); ++b) {
+    const double scale = nested.scaleOf(b);
+    squares += scale * (scale * double(blocks.own[b]) - 2 * double(blocks.mixed[b]));
+  }
+  rest.error.squares = std::max(squares, 0.0);
+}
+
+Result<PackedRest> WeightPacker::pack(const std::function<Status(std::span<const uint8_t>)> &sink) const {
   const uint64_t rows = source.rows();
-  const uint64_t batchRows = std::max<uint64_t>(BatchBytes / (rowBytes() * TileRows), 1) * TileRows;
-  struct Batch {
-    std::vector<uint8_t> bytes;
-    Status status;
-  };
+  const uint64_t tileBytes = packed::codeRowBytes(type, source.cols()) * packed::TileRows;
+  const uint64_t batchRows = std::max<uint64_t>(BatchBytes / tileBytes, 1) * packed::TileRows;
+  PackedRest rest;
+  BlockSums blocks;
   for (uint64_t begin = 0; begin < rows; begin += batchRows * Threads) {
     std::vector<std::future<Batch>> running;
     for (uint64_t start = begin; start < std::min(rows, begin + batchRows * Threads); start += batchRows)
       running.push_back(
           std::async(std::launch::async, [this, start, count = std::min(batchRows, rows - start)] {
-            Batch batch;
-            batch.status = packRows(start, count, batch.bytes);
-            return batch;
+            return packRows(start, count);
           }));
     Status first;
     for (std::future<Batch> &future : running) {
       Batch batch = future.get();
       if (first.isOk())
-        first = batch.status.isOk() ? sink(batch.bytes) : batch.status;
+        first = batch.status.isOk() ? sink(batch.tiles.codes) : batch.status;
+      rest.error.squares += batch.error.squares;
+      rest.error.reference += batch.error.reference;
+      rest.scales.insert(rest.scales.end(), batch.tiles.scales.begin(), batch.tiles.scales.end());
+      auto append = [](std::vector<float> &to, const std::vector<float> &from) {
+        to.insert(to.end(), from.begin(), from.end());
+      };
+      append(blocks.scales, batch.blocks.scales);
+      append(blocks.mixed, batch.blocks.mixed);
+      append(blocks.own, batch.blocks.own);
     }
     LORAC_TRY(first);
   }
-  return Status::ok();
+  if (type.nested)
+    finishNested(blocks, type, rows, source.cols(), rest);
+  return rest;
 }
 
 } // namespace lorac

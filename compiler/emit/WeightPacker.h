@@ -3,6 +3,7 @@
 #define LORAC_COMPILER_EMIT_WEIGHTPACKER_H
 
 #include "compiler/import/TensorSource.h"
+#include "schemas/PackedType.h"
 #include "support/Status.h"
 
 #include <cstdint>
@@ -19,31 +20,43 @@ struct FoldValues {
   double scale = 0;
 };
 
-enum class PackedCode { F32, F16 };
+/// How far the stored values W' are from the tensor's W (with its folds), over all values.
+struct PackingError {
+  double squares = 0;   ///< Σ (W' − W)²
+  double reference = 0; ///< Σ W²; 0 where every value is exact
+  /// ‖W' − W‖ / ‖W‖
+  double relative() const;
+};
 
-/// A matrix as it is stored: tiles `[rows/8][K/c][8][16 bytes]`, c = 4 (F32) or 8 (F16), rows and K padded
-/// with zeros.
+/// What is known of a tensor once its codes are written.
+struct PackedRest {
+  std::vector<uint8_t> scales; ///< the plane
+  std::vector<uint8_t> nested; ///< the tensor's part of the nested plane
+  PackingError error;
+};
+
+/// A matrix as it is stored: the planes of docs/formats/packed.md.
 class WeightPacker {
 public:
-  WeightPacker(const TensorSource &source, PackedCode code, std::span<const FoldValues> folds)
-      : source(source), code(code), folds(folds) {}
+  WeightPacker(const TensorSource &source, packed::Type type, std::span<const FoldValues> folds)
+      : source(source), type(type), folds(folds) {}
 
-  uint64_t packedBytes() const { return (source.rows() + 7) / 8 * 8 * rowBytes(); }
-  /// Streams the packed bytes in order to `sink`, on two threads, some megabytes at a time. A value that f16
-  /// cannot hold is InvalidArgument and names the tensor.
-  Status pack(const std::function<Status(std::span<const uint8_t>)> &sink) const;
+  /// Streams the plane of codes in order to `sink`, on two threads, some megabytes at a time; the planes of
+  /// scales, an eighth of its size at most, are kept. What the file holds as this type already is taken over
+  /// bit for bit, unless there are folds. A value or a scale that f16 cannot hold is InvalidArgument and
+  /// names the tensor.
+  Result<PackedRest> pack(const std::function<Status(std::span<const uint8_t>)> &sink) const;
 
   /// Rows [begin, begin + count) with the folds added: W0 + Σ scale·B·A, in f32.
   Status readFolded(uint64_t begin, uint64_t count, float *out) const;
 
 private:
-  uint64_t rowBytes() const { return (source.cols() * valueBytes() + 15) / 16 * 16; }
-  uint64_t valueBytes() const { return code == PackedCode::F32 ? 4 : 2; }
-  /// Packs rows [begin, begin + count), begin a multiple of 8, into `out`.
-  Status packRows(uint64_t begin, uint64_t count, std::vector<uint8_t> &out) const;
+  struct Batch;
+  /// Packs rows [begin, begin + count), begin a multiple of 8.
+  Batch packRows(uint64_t begin, uint64_t count) const;
 
   const TensorSource &source;
-  PackedCode code;
+  packed::Type type;
   std::span<const FoldValues> folds;
 };
 

@@ -179,21 +179,22 @@ Result<TensorSource> TensorSource::open(FileCache &files, const TensorLocation &
   return source;
 }
 
+const uint8_t *TensorSource::storedRow(uint64_t row) const {
+  const EncodingInfo &info = encodingInfo(where.encoding);
+  if (where.interleavedHeads) {
+    const uint64_t headRows = where.rows / where.interleavedHeads;
+    const uint64_t inHead = row % headRows, j = inHead / (headRows / 2), i = inHead % (headRows / 2);
+    row = row - inHead + 2 * i + j;
+  }
+  return file->bytes().data() + where.offset + row * (where.cols / info.blockValues * info.blockBytes);
+}
+
 Status TensorSource::readRows(uint64_t rowBegin, uint64_t rowCount, float *out) const {
   if (!rangeInside(rowBegin, rowCount, where.rows))
     return Status(Code::Internal) << "tensor " << shown(tensorName) << ": rows " << rowBegin << " + "
                                   << rowCount << " of " << where.rows << " were asked for";
-  const EncodingInfo &info = encodingInfo(where.encoding);
-  const uint64_t rowBytes = where.cols / info.blockValues * info.blockBytes;
-  const uint64_t headRows = where.interleavedHeads ? where.rows / where.interleavedHeads : 0;
-  const uint8_t *bytes = file->bytes().data() + where.offset;
   for (uint64_t row = rowBegin; row < rowBegin + rowCount; ++row, out += where.cols) {
-    uint64_t stored = row;
-    if (headRows) {
-      uint64_t inHead = row % headRows, j = inHead / (headRows / 2), i = inHead % (headRows / 2);
-      stored = row - inHead + 2 * i + j;
-    }
-    decodeRow(where.encoding, bytes + stored * rowBytes, where.cols, out);
+    decodeRow(where.encoding, storedRow(row), where.cols, out);
     if (!allFinite(out, where.cols))
       return Status(Code::Unsupported) << where.file << ": tensor " << shown(tensorName)
                                        << " holds a value that is NaN or infinite in row " << row

@@ -68,6 +68,9 @@ public:
   /// tensor.
   Status readRows(uint64_t rowBegin, uint64_t rowCount, float *out) const;
 
+  /// The bytes of row `row` as its file has them; row < rows().
+  const uint8_t *storedRow(uint64_t row) const;
+
   /// SHA-256 of all values as little-endian f32, in row order; in bounded memory. `progress`, where given, is
   /// told the number of values each time some are done.
   Result<Digest> digest(const std::function<void(uint64_t values)> &progress = {}) const;

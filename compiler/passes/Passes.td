@@ -44,10 +44,13 @@ def QuantizePass : Pass<"lora-quantize", "::mlir::ModuleOp"> {
   let description = [{
     Rules come from `lora.model`'s `quantize` and then from the option `rules`: `TYPE` for every matrix, or `PATTERN=TYPE`, where
     `*` in the pattern stands for any text and the pattern matches a whole site name or a weight's name without `.weight`. The last
-    rule that matches decides; without one it is f16. Matrices that have a packed type keep it. Vectors are always f32.
+    rule that matches decides. Matrices that have a packed type keep it. Vectors are always f32.
 
-    Types are `f32` and `f16`. Another type, or a pattern that matches no matrix, is an error. A tied weight whose
-    uses get different types is untied: the second type gets a `lora.weight` of its own, and a remark says what that costs.
+    Types are those of docs/formats/packed.md, and `as-stored`: the type that holds the file's values exactly (f32, f16, bf16; Q4_0 is
+    `int4-g32`, Q4_1 `int4-g32-offset`, Q8_0 and Q5_0 `int8-g32`), or f16 where none does. Without a rule a checkpoint whose matrices
+    come in blocks is as stored, and another f16. A group that does not divide a row is an error that names those
+    that do, a pattern that matches no matrix is one too. A tied weight whose uses get different types is untied:
+    the second type gets a `lora.weight` of its own, and a remark says what that costs.
     An epilogue over two segments that get different types becomes a `lora.map` again, since a kernel reads one type.
   }];
   let options = [ListOption<"rules", "rules", "std::string", "Rules that follow those of lora.model, separated by commas">];

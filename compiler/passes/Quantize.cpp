@@ -1,6 +1,7 @@
 //===- Quantize.cpp - give every matrix a packed type ----------------------===//
 // The packed type is part of a weight's type, so this pass changes types and nothing else; emit packs the
 // values.
+#include "compiler/packed/Quantizer.h"
 #include "compiler/passes/Passes.h"
 #include "compiler/passes/Untie.h"
 
@@ -15,13 +16,14 @@ using namespace mlir;
 using namespace lorac;
 
 namespace {
-/// Names that the command line knows and this compiler cannot pack yet; they get an error of their own.
-constexpr StringRef OtherTypes[] = {"bf16", "int8", "int4", "nf4", "fp4", "as-stored"};
+/// What `as-stored` makes of an encoding without a packed type that holds its values exactly.
+constexpr packed::Type kConverted = {packed::Code::F16};
+constexpr StringRef AsStored = "as-stored";
 
 struct Rule {
-  std::string text;    ///< as the user wrote it
-  std::string pattern; ///< of site names and weight names; "*" for a type alone
-  lora::Code code;
+  std::string text;                 ///< as the user wrote it
+  std::string pattern;              ///< of site names and weight names; "*" for a type alone
+  std::optional<packed::Type> type; ///< none: as stored
   bool matched = false;
 };
 
@@ -52,29 +54,47 @@ FailureOr<Rule> parseRule(Operation *op, StringRef text) {
   auto refuse = [&] { return emitError(op->getLoc()) << "quantize rule '" << text << "': "; };
   if (pattern.empty())
     return refuse() << "there is no pattern before '='";
-  if (std::optional<lora::Code> code = lora::symbolizeCode(type))
-    return Rule{text.str(), pattern.str(), *code, all};
-  if (llvm::is_contained(OtherTypes, type))
-    return refuse() << "type '" << type << "' is not available in this version, f32 and f16 are";
-  return refuse() << "unknown type '" << type << "', expected f32 or f16";
+  Rule rule{text.str(), pattern.str(), {}, all};
+  if (type == AsStored)
+    return rule;
+  rule.type = packed::parse(type);
+  if (!rule.type)
+    return refuse() << "unknown type '" << type
+                    << "', expected f32, f16, bf16, int8, int4, nf4, fp4 (with -g64 and the like for groups, "
+                       "int8-row, "
+                       "int4-offset, int4-zero, nf4-double), or as-stored";
+  if (std::string problem = packed::problemOf(*rule.type); !problem.empty())
+    return refuse() << "type '" << type << "': " << problem;
+  return rule;
 }
 
-/// The type at a site by the last rule that matches its name or the weight's; f16 without one. Marks every
-/// rule that matches.
-lora::Code typeAt(StringRef site, StringRef weight, MutableArrayRef<Rule> rules) {
-  lora::Code code = lora::Code::F16;
+Encoding encodingOf(lora::WeightOp weight) { return Encoding(weight.getSource().getEncoding()); }
+
+/// The type at a site by the last rule that matches its name or the weight's, else by `otherwise`. Marks
+/// every rule that matches.
+packed::Type typeAt(StringRef site, lora::WeightOp weight, MutableArrayRef<Rule> rules,
+                    const Rule &otherwise) {
+  const Rule *last = &otherwise;
   for (Rule &rule : rules)
-    if (matches(rule.pattern, site) || matches(rule.pattern, weight)) {
-      code = rule.code;
+    if (matches(rule.pattern, site) || matches(rule.pattern, nameOf(weight))) {
+      last = &rule;
       rule.matched = true;
     }
-  return code;
+  return last->type ? *last->type : packed::exactTypeOf(encodingOf(weight)).value_or(kConverted);
 }
 
-void setCode(lora::WeightOp weight, lora::Code code) {
+void setPacked(lora::WeightOp weight, lora::PackedAttr packed) {
   RankedTensorType type = weight.getTensorType();
-  weight.setType(RankedTensorType::get(type.getShape(), type.getElementType(),
-                                       lora::PackedAttr::get(weight.getContext(), code)));
+  weight.setType(RankedTensorType::get(type.getShape(), type.getElementType(), packed));
+}
+
+/// Without a rule a quantized checkpoint is kept as it is, and another is f16. Quantized: a matrix of it
+/// comes in blocks.
+Rule defaultRule(ModuleOp module) {
+  bool quantized = llvm::any_of(module.getOps<lora::WeightOp>(), [](lora::WeightOp weight) {
+    return weight.getTensorType().getRank() == 2 && encodingInfo(encodingOf(weight)).blockValues > 1;
+  });
+  return {"", "", quantized ? std::nullopt : std::optional(packed::Type{packed::Code::F16})};
 }
 
 /// Whether an epilogue combines two segments whose weights now have different packed types, which no kernel
@@ -110,9 +130,11 @@ struct QuantizePass final : public lorac::impl::QuantizePassBase<QuantizePass> {
       return signalPassFailure();
     SymbolTable symbols(getOperation());
     WeightUses uses = findWeightUses(getOperation());
+    const Rule otherwise = defaultRule(getOperation());
     for (auto weight : llvm::make_early_inc_range(getOperation().getOps<lora::WeightOp>()))
       if (weight.getTensorType().getRank() == 2)
-        pack(symbols, weight, uses.lookup(weight.getSymNameAttr()), parsed);
+        if (failed(pack(symbols, weight, uses.lookup(weight.getSymNameAttr()), parsed, otherwise)))
+          return signalPassFailure();
     for (const Rule &rule : parsed)
       if (!rule.matched) {
         emitError(ruleOwner()->getLoc())
@@ -151,24 +173,42 @@ struct QuantizePass final : public lorac::impl::QuantizePassBase<QuantizePass> {
   }
 
   /// One weight for each type that its uses have; the first use's type keeps the symbol.
-  void pack(SymbolTable &symbols, lora::WeightOp weight, ArrayRef<WeightUse> uses,
-            MutableArrayRef<Rule> parsed) {
-    llvm::MapVector<lora::Code, SmallVector<WeightUse>> byType;
-    for (const WeightUse &use : uses)
-      byType[typeAt(use.site, nameOf(weight), parsed)].push_back(use);
-    if (byType.empty())
-      byType[typeAt(nameOf(weight), nameOf(weight), parsed)] = {};
+  LogicalResult pack(SymbolTable &symbols, lora::WeightOp weight, ArrayRef<WeightUse> uses,
+                     MutableArrayRef<Rule> parsed, const Rule &otherwise) {
+    llvm::MapVector<lora::PackedAttr, SmallVector<WeightUse>> byType;
+    auto typeOf = [&](StringRef site) -> FailureOr<lora::PackedAttr> {
+      packed::Type type = typeAt(site, weight, parsed, otherwise);
+      std::string problem = packed::problemOf(type, uint64_t(weight.getTensorType().getDimSize(1)));
+      if (!problem.empty())
+        return emitError(weight.getLoc())
+               << "site '" << site << "': cannot be " << packed::nameOf(type) << ": " << problem
+               << "; give it another type: --quantize '" << site << "=TYPE'";
+      return lora::PackedAttr::get(&getContext(), type);
+    };
+    for (const WeightUse &use : uses) {
+      FailureOr<lora::PackedAttr> type = typeOf(use.site);
+      if (failed(type))
+        return failure();
+      byType[*type].push_back(use);
+    }
+    if (byType.empty()) {
+      FailureOr<lora::PackedAttr> type = typeOf(nameOf(weight));
+      if (failed(type))
+        return failure();
+      byType[*type] = {};
+    }
     if (weight.getPacked())
-      return;
-    for (auto &[code, users] : llvm::drop_begin(byType)) {
+      return success();
+    for (auto &[type, users] : llvm::drop_begin(byType)) {
       lora::WeightOp copy = untie(symbols, weight, users);
-      setCode(copy, code);
+      setPacked(copy, type);
       remarkUntied(users.front(), weight, copy);
       ++untied;
       ++packed;
     }
-    setCode(weight, byType.front().first);
+    setPacked(weight, byType.front().first);
     ++packed;
+    return success();
   }
 };
 } // namespace

@@ -1,6 +1,7 @@
 //===- Select.cpp - from a step over tensors to programs over buffers ------===//
 // One program for each class of rows, with adapters off and on: kernels, constants, grids
 // and push constants. What differs between classes is a constant here, never a branch at run time.
+#include "compiler/packed/Tables.h"
 #include "compiler/passes/Passes.h"
 #include "dialect/lora/Lora.h"
 #include "dialect/plan/Plan.h"
@@ -29,10 +30,13 @@ using plan::ExprAttr;
 constexpr int64_t TileRows = 8; ///< weight rows of a tile
 constexpr int64_t SegmentRows =
     32; ///< joined weights start at multiples, so that a workgroup lies in one segment
-constexpr int64_t WindowRows = 64;  ///< windows of a large weight start at multiples
+constexpr int64_t WindowRows = 64; ///< windows of a large weight start at multiples
+constexpr int64_t NestedWindowRows =
+    256;                            ///< the same with double quantization: a row has one byte for each group
 constexpr int64_t BlockValues = 32; ///< values of x that a kernel takes at a time; row strides are multiples
 constexpr int64_t Lanes = 8;        ///< what TILES counts for; variants with more lanes take fewer tiles each
 constexpr int64_t PageTokens = 16;
+constexpr int64_t PlaneAlignment = 256; ///< a view's
 constexpr int64_t DefaultMaxRows = 64;
 constexpr uint64_t NoSegment = 0xffffffffu;
 constexpr size_t MaxSegments = 4;
@@ -79,14 +83,14 @@ struct Window {
   int64_t firstRow, rows;
 };
 
-/// All rows in windows of at most `windowBytes`, from multiples of WindowRows: then the same rows of a bias
-/// or of results begin at multiples of 256 bytes, as every view must, and a workgroup's adapters lie in one
-/// segment.
-SmallVector<Window> windowsOf(int64_t rows, int64_t rowBytes, int64_t windowBytes) {
-  const int64_t padded = roundUp(rows, TileRows);
+/// All rows in windows of at most `windowBytes`, from multiples of WindowRows: then the same rows of scales,
+/// a bias or results begin at multiples of 256 bytes, as every view must, and a workgroup's adapters lie in
+/// one segment.
+SmallVector<Window> windowsOf(int64_t rows, int64_t rowBytes, bool nested, int64_t windowBytes) {
+  const int64_t padded = roundUp(rows, TileRows), step = nested ? NestedWindowRows : WindowRows;
   int64_t most = padded;
   if (padded * rowBytes > windowBytes)
-    most = std::max<int64_t>(windowBytes / rowBytes / WindowRows, 1) * WindowRows;
+    most = std::max<int64_t>(windowBytes / rowBytes / step, 1) * step;
   SmallVector<Window> windows;
   for (int64_t first = 0; first < padded; first += most)
     windows.push_back({first, std::min(most, padded - first)});
@@ -174,6 +178,27 @@ struct Place {
   bool gathered = false; ///< rows are those of out_rows
 };
 
+/// A matrix, or joined ones of one packed type, in the weight space: a buffer with the planes of
+/// docs/formats/packed.md one after another.
+struct Planes {
+  FlatSymbolRefAttr buffer;
+  packed::Type type;
+  int64_t codeRowBytes = 0, scaleRowBytes = 0;
+  int64_t scalesFrom = 0;                  ///< byte of the buffer
+  int64_t nestedFrom = 0, nestedBytes = 0; ///< with the header
+};
+
+/// The constants by which kernels know how a weight is stored.
+SmallVector<std::pair<StringRef, int64_t>> storageConstants(const packed::Type &type) {
+  const packed::Scales scales = packed::scalesOf(type);
+  return {{"WEIGHT", int64_t(type.code)},
+          {"GROUP", type.group},
+          {"HAS_SCALES", scales != packed::Scales::None && scales != packed::Scales::Pairs},
+          {"HAS_PAIRS", scales == packed::Scales::Pairs},
+          {"ZERO_POINT", type.offset == packed::Offset::Zero},
+          {"NESTED", type.nested}};
+}
+
 /// What the programs share: kernels, weight buffers and sites, each made once.
 class SharedParts {
 public:
@@ -193,17 +218,7 @@ public:
     return module.lookupSymbol<lora::WeightOp>(name.getAttr());
   }
 
-  bool isF32(FlatSymbolRefAttr name) { return weight(name).getPacked().getCode() == lora::Code::F32; }
-
-  /// How a kernel that reads the weight is specialised for its packed type.
-  SmallVector<std::pair<StringRef, int64_t>> weightConstants(FlatSymbolRefAttr name) {
-    return {{"WEIGHT", isF32(name) ? 0 : 1},
-            {"GROUP", 0},
-            {"HAS_SCALES", 0},
-            {"HAS_PAIRS", 0},
-            {"ZERO_POINT", 0},
-            {"NESTED", 0}};
-  }
+  packed::Type typeOf(FlatSymbolRefAttr name) { return weight(name).getPacked().getType(); }
 
   FlatSymbolRefAttr kernel(StringRef catalog, ArrayRef<std::pair<StringRef, int64_t>> constants,
                            ArrayAttr epilogue = {}) {
@@ -222,32 +237,62 @@ public:
     return symbol;
   }
 
-  /// The weight buffer that holds these tensors at these starts (bytes); made at its first use.
-  FlatSymbolRefAttr weights(ArrayRef<FlatSymbolRefAttr> holds, ArrayRef<int64_t> starts, int64_t size) {
-    ArrayAttr key = builder.getArrayAttr(SmallVector<Attribute>(holds.begin(), holds.end()));
-    auto [entry, inserted] = weightBuffers.insert({key, {}});
-    if (inserted) {
-      std::string name = "weights_" + std::to_string(weightBuffers.size() - 1);
-      plan::WeightsOp::create(builder, module.getLoc(), name, key, starts, size, IntegerAttr());
-      entry->second = {FlatSymbolRefAttr::get(context(), name), size};
+  /// Vectors at these starts (bytes) of one buffer; made at its first use.
+  FlatSymbolRefAttr vectors(ArrayRef<FlatSymbolRefAttr> holds, ArrayRef<int64_t> starts, int64_t size) {
+    return weights(holds, starts, {}, {}, size);
+  }
+  FlatSymbolRefAttr vector(FlatSymbolRefAttr name) {
+    return vectors({name}, {0}, weight(name).getTensorType().getNumElements() * 4);
+  }
+
+  /// Matrices of one type and width as one, each from its tile of `startTiles`; `rows` in all.
+  Planes matrix(ArrayRef<FlatSymbolRefAttr> holds, ArrayRef<int64_t> startTiles, int64_t rows) {
+    Planes planes;
+    planes.type = typeOf(holds.front());
+    const int64_t cols = weight(holds.front()).getTensorType().getDimSize(1);
+    planes.codeRowBytes = int64_t(packed::codeRowBytes(planes.type, cols));
+    planes.scaleRowBytes = int64_t(packed::scaleRowBytes(planes.type, cols));
+    SmallVector<int64_t> codes, scales, nested;
+    int64_t end = rows * planes.codeRowBytes;
+    for (int64_t tile : startTiles)
+      codes.push_back(tile * TileRows * planes.codeRowBytes);
+    if (planes.scaleRowBytes > 0) {
+      planes.scalesFrom = roundUp(end, PlaneAlignment);
+      for (int64_t tile : startTiles)
+        scales.push_back(planes.scalesFrom + tile * TileRows * planes.scaleRowBytes);
+      end = planes.scalesFrom + rows * planes.scaleRowBytes;
     }
-    return entry->second.first;
+    if (planes.type.nested) {
+      planes.nestedFrom = roundUp(end, PlaneAlignment);
+      end = planes.nestedFrom + int64_t(packed::NestedHeaderBytes);
+      for (FlatSymbolRefAttr name : holds) {
+        nested.push_back(end);
+        end += int64_t(packed::nestedBytes(planes.type, weight(name).getTensorType().getDimSize(0), cols));
+      }
+      planes.nestedBytes = end - planes.nestedFrom;
+    }
+    planes.buffer = weights(holds, codes, scales, nested, end);
+    return planes;
+  }
+  Planes matrix(FlatSymbolRefAttr name) {
+    return matrix({name}, {0}, roundUp(weight(name).getTensorType().getDimSize(0), TileRows));
+  }
+
+  /// The dynamic map that codes nested scales.
+  FlatSymbolRefAttr dynamicMap() {
+    if (!map) {
+      auto type = RankedTensorType::get({int64_t(packed::MapValues)}, builder.getF32Type());
+      auto values = DenseElementsAttr::get(type, ArrayRef<float>(packed::dynamicMap()));
+      plan::WeightsOp::create(builder, module.getLoc(), builder.getStringAttr("dynamic_map"),
+                              builder.getArrayAttr({}), builder.getDenseI64ArrayAttr({}), DenseI64ArrayAttr(),
+                              DenseI64ArrayAttr(), values, builder.getI64IntegerAttr(packed::MapValues * 4),
+                              IntegerAttr());
+      map = FlatSymbolRefAttr::get(context(), "dynamic_map");
+    }
+    return map;
   }
   int64_t weightsSize(FlatSymbolRefAttr buffer) {
     return module.lookupSymbol<plan::WeightsOp>(buffer.getAttr()).getSize();
-  }
-
-  FlatSymbolRefAttr vector(FlatSymbolRefAttr name) {
-    return weights({name}, {0}, weight(name).getTensorType().getNumElements() * 4);
-  }
-  FlatSymbolRefAttr matrix(FlatSymbolRefAttr name) {
-    RankedTensorType type = weight(name).getTensorType();
-    return weights({name}, {0}, roundUp(type.getDimSize(0), TileRows) * rowBytes(name));
-  }
-  /// Bytes of one row: K padded to whole 16-byte pieces.
-  int64_t rowBytes(FlatSymbolRefAttr name) {
-    int64_t k = weight(name).getTensorType().getDimSize(1);
-    return roundUp(k * (isF32(name) ? 4 : 2), 16);
   }
 
   /// Numbers every open site of the step in order.
@@ -275,10 +320,29 @@ public:
   const int64_t windowBytes; ///< of a weight that one view holds at most
 
 private:
+  /// The weight buffer that holds these tensors with these planes; made at its first use.
+  FlatSymbolRefAttr weights(ArrayRef<FlatSymbolRefAttr> holds, ArrayRef<int64_t> starts,
+                            ArrayRef<int64_t> scales, ArrayRef<int64_t> nested, int64_t size) {
+    ArrayAttr key = builder.getArrayAttr(SmallVector<Attribute>(holds.begin(), holds.end()));
+    auto [entry, inserted] = weightBuffers.insert({key, {}});
+    if (inserted) {
+      std::string name = "weights_" + std::to_string(weightBuffers.size() - 1);
+      auto plane = [&](ArrayRef<int64_t> bytes) {
+        return bytes.empty() ? DenseI64ArrayAttr() : builder.getDenseI64ArrayAttr(bytes);
+      };
+      plan::WeightsOp::create(builder, module.getLoc(), builder.getStringAttr(name), key,
+                              builder.getDenseI64ArrayAttr(starts), plane(scales), plane(nested),
+                              ElementsAttr(), builder.getI64IntegerAttr(size), IntegerAttr());
+      entry->second = FlatSymbolRefAttr::get(context(), name);
+    }
+    return entry->second;
+  }
+
   bool hasProgram = false;
+  FlatSymbolRefAttr map;
   SmallVector<std::pair<std::tuple<StringAttr, DictionaryAttr, ArrayAttr>, FlatSymbolRefAttr>> kernels;
   llvm::StringMap<int> counts;
-  llvm::MapVector<ArrayAttr, std::pair<FlatSymbolRefAttr, int64_t>> weightBuffers;
+  llvm::MapVector<ArrayAttr, FlatSymbolRefAttr> weightBuffers;
   llvm::MapVector<StringAttr, uint64_t> sites;
 };
 
@@ -323,6 +387,9 @@ private:
                  std::optional<int64_t> bytes = {});
   Attribute read(FlatSymbolRefAttr buffer) { return view(buffer, plan::Access::Read); }
   Attribute write(FlatSymbolRefAttr buffer) { return view(buffer, plan::Access::Write); }
+  /// What a kernel reads of a window of a matrix: the codes, and what its further bindings see.
+  Attribute codesView(const Planes &planes, Window window);
+  SmallVector<Attribute> scaleViews(const Planes &planes, Window window);
   void dispatch(FlatSymbolRefAttr kernel, Expr x, Expr y, ArrayRef<Attribute> views,
                 ArrayRef<std::pair<StringRef, Expr>> push);
 
@@ -409,6 +476,24 @@ Attribute ProgramWriter::view(FlatSymbolRefAttr buffer, plan::Access access, int
   return plan::ViewAttr::get(shared.context(), buffer, access, constant(from).get(), size);
 }
 
+Attribute ProgramWriter::codesView(const Planes &planes, Window window) {
+  return view(planes.buffer, plan::Access::Read, window.firstRow * planes.codeRowBytes,
+              window.rows * planes.codeRowBytes);
+}
+
+SmallVector<Attribute> ProgramWriter::scaleViews(const Planes &planes, Window window) {
+  SmallVector<Attribute> views;
+  if (planes.scaleRowBytes > 0)
+    views.push_back(view(planes.buffer, plan::Access::Read,
+                         planes.scalesFrom + window.firstRow * planes.scaleRowBytes,
+                         window.rows * planes.scaleRowBytes));
+  if (planes.type.nested) {
+    views.push_back(view(planes.buffer, plan::Access::Read, planes.nestedFrom, planes.nestedBytes));
+    views.push_back(read(shared.dynamicMap()));
+  }
+  return views;
+}
+
 void ProgramWriter::dispatch(FlatSymbolRefAttr kernel, Expr x, Expr y, ArrayRef<Attribute> views,
                              ArrayRef<std::pair<StringRef, Expr>> push) {
   SmallVector<NamedAttribute> named;
@@ -430,18 +515,18 @@ FailureOr<Place> ProgramWriter::wholeRows(Operation *user, Value value) {
 LogicalResult ProgramWriter::writeOp(lora::EmbedOp op) {
   FlatSymbolRefAttr table = op.getTableAttr();
   Place y = places[op.getResult()] = arenaRows(rowWidth(op.getResult().getType()), false);
-  FlatSymbolRefAttr kernel = shared.kernel("embed", shared.weightConstants(table));
-  const int64_t rowBytes = shared.rowBytes(table);
-  for (Window window :
-       windowsOf(shared.weight(table).getTensorType().getDimSize(0), rowBytes, shared.windowBytes))
-    dispatch(
-        kernel, constant(1), symbol("rows"),
-        {view(shared.matrix(table), plan::Access::Read, window.firstRow * rowBytes, window.rows * rowBytes),
-         read(rowsInput()), write(y.buffer)},
-        {{"pieces", constant(rowBytes / 16)},
-         {"y_stride", constant(y.stride / 4)},
-         {"first_row", constant(window.firstRow)},
-         {"table_rows", constant(window.rows)}});
+  const Planes planes = shared.matrix(table);
+  FlatSymbolRefAttr kernel = shared.kernel("embed", storageConstants(planes.type));
+  for (Window window : windowsOf(shared.weight(table).getTensorType().getDimSize(0), planes.codeRowBytes,
+                                 planes.type.nested, shared.windowBytes)) {
+    SmallVector<Attribute> views{codesView(planes, window), read(rowsInput()), write(y.buffer)};
+    llvm::append_range(views, scaleViews(planes, window));
+    dispatch(kernel, constant(1), symbol("rows"), views,
+             {{"pieces", constant(planes.codeRowBytes / 16)},
+              {"y_stride", constant(y.stride / 4)},
+              {"first_row", constant(window.firstRow)},
+              {"table_rows", constant(window.rows)}});
+  }
   return success();
 }
 
@@ -467,7 +552,7 @@ LogicalResult ProgramWriter::writeOp(lora::LinearOp op) {
                             << "' still has static adapters; run merge first";
   SmallVector<lora::SegmentAttr> segments = op.getSegmentList();
   bool sameType = llvm::all_of(segments, [&](lora::SegmentAttr segment) {
-    return shared.isF32(segment.getWeight()) == shared.isF32(segments.front().getWeight());
+    return shared.typeOf(segment.getWeight()) == shared.typeOf(segments.front().getWeight());
   });
   if (sameType)
     return writeLinear(op, segments, SmallVector<Value>(op.getOutputs()));
@@ -497,24 +582,22 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
                             << op.getExtras().size() << " point-wise operands, kernels take at most 2";
 
   // The joined weight, and the joined bias beside it (zeros where a segment has none).
-  SmallVector<int64_t> rows, starts, biasStarts;
+  SmallVector<int64_t> rows, biasStarts;
   SmallVector<FlatSymbolRefAttr> weights, biases;
   for (lora::SegmentAttr segment : segments) {
     rows.push_back(shared.weight(segment.getWeight()).getTensorType().getDimSize(0));
     weights.push_back(segment.getWeight());
   }
   JoinedWeight joined = joinRows(rows);
-  int64_t rowBytes = shared.rowBytes(weights.front());
-  for (auto [segment, start] : llvm::zip(segments, joined.startTiles)) {
-    starts.push_back(start * TileRows * rowBytes);
+  for (auto [segment, start] : llvm::zip(segments, joined.startTiles))
     if (segment.getBias()) {
       biases.push_back(segment.getBias());
       biasStarts.push_back(start * TileRows * 4);
     }
-  }
-  FlatSymbolRefAttr weightBuffer = shared.weights(weights, starts, joined.rows * rowBytes);
+  const Planes planes = shared.matrix(weights, joined.startTiles, joined.rows);
   // Segments that an epilogue combines are read together, so no window holds them: a map combines them then.
-  SmallVector<Window> windows = windowsOf(joined.rows, rowBytes, shared.windowBytes);
+  SmallVector<Window> windows =
+      windowsOf(joined.rows, planes.codeRowBytes, planes.type.nested, shared.windowBytes);
   const bool combines = op.hasEpilogue() && segments.size() == 2;
   const bool apart = combines && windows.size() > 1 && op.getExtras().empty();
   const int64_t combine = combines && !apart ? 2 : 1;
@@ -566,7 +649,7 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
     epilogue = *terms;
   }
   int64_t tiles = std::max<int64_t>(rowClass.tiles / combine, 1);
-  SmallVector<std::pair<StringRef, int64_t>> constants = shared.weightConstants(weights.front());
+  SmallVector<std::pair<StringRef, int64_t>> constants = storageConstants(planes.type);
   constants.append({{"ROWS", rowClass.blockRows},
                     {"TILES", tiles},
                     {"TAIL", in % BlockValues != 0},
@@ -599,7 +682,7 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   }
   FlatSymbolRefAttr bias;
   if (!biases.empty())
-    bias = shared.weights(biases, biasStarts, joined.rows * 4);
+    bias = shared.vectors(biases, biasStarts, joined.rows * 4);
   SmallVector<std::pair<StringRef, Expr>> push{{"rows", rowsOf(*x)},
                                                {"in_features", constant(in)},
                                                {"x_stride", constant(x->stride / 4)},
@@ -613,14 +696,14 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
     windows = {{0, joined.rows}};
   for (Window window : windows) {
     const int64_t columns = combine == 2 ? yTiles * TileRows : window.rows, from = window.firstRow * 4;
-    SmallVector<Attribute> views{
-        view(weightBuffer, plan::Access::Read, window.firstRow * rowBytes, window.rows * rowBytes),
-        read(x->buffer), view(yBuffer, plan::Access::Write, from)};
+    SmallVector<Attribute> views{codesView(planes, window), read(x->buffer),
+                                 view(yBuffer, plan::Access::Write, from)};
     if (bias)
       views.push_back(view(bias, plan::Access::Read, from));
     for (FlatSymbolRefAttr extra : extras)
       views.push_back(view(extra, plan::Access::Read, from));
     llvm::append_range(views, adapterViews);
+    llvm::append_range(views, scaleViews(planes, window));
     SmallVector<std::pair<StringRef, Expr>> windowPush(push);
     windowPush.push_back({"tiles", constant(columns / TileRows)});
     windowPush.push_back({"first_tile", constant(window.firstRow / TileRows)});

@@ -56,20 +56,20 @@ lora::WeightOp untie(SymbolTable &symbols, lora::WeightOp weight, ArrayRef<Weigh
   return copy;
 }
 
-/// Bytes of a packed matrix: rows padded to tiles of 8, columns to whole 16-byte pieces.
-static uint64_t packedBytes(RankedTensorType type, lora::Code code) {
-  uint64_t valueBytes = code == lora::Code::F32 ? 4 : 2, piece = 16 / valueBytes;
-  uint64_t rows = (uint64_t(type.getDimSize(0)) + 7) / 8 * 8;
-  uint64_t cols = (uint64_t(type.getDimSize(1)) + piece - 1) / piece * piece;
-  return rows * cols * valueBytes;
+/// Bytes of a packed matrix, all planes.
+static uint64_t packedBytes(RankedTensorType type, const packed::Type &packed) {
+  uint64_t rows = type.getDimSize(0), cols = type.getDimSize(1);
+  uint64_t rowBytes = packed::codeRowBytes(packed, cols) + packed::scaleRowBytes(packed, cols);
+  return (rows + packed::TileRows - 1) / packed::TileRows * packed::TileRows * rowBytes +
+         packed::nestedBytes(packed, rows, cols);
 }
 
 void remarkUntied(const WeightUse &use, lora::WeightOp weight, lora::WeightOp copy) {
-  lora::Code code = copy.getPacked() ? copy.getPacked().getCode() : lora::Code::F16;
+  packed::Type type = copy.getPacked() ? copy.getPacked().getType() : packed::Type{packed::Code::F16};
   emitRemark(use.user->getLoc()) << "site '" << use.site.getValue() << "': weight @" << weight.getSymName()
                                  << " is untied as @" << copy.getSymName() << ", which costs "
-                                 << packedBytes(copy.getTensorType(), code) << " bytes as "
-                                 << lora::stringifyCode(code);
+                                 << packedBytes(copy.getTensorType(), type) << " bytes as "
+                                 << packed::nameOf(type);
 }
 
 } // namespace lorac

@@ -9,6 +9,8 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <algorithm>
+
 #include "dialect/lora/LoraDialect.cpp.inc"
 #include "dialect/lora/LoraEnums.cpp.inc"
 
@@ -46,12 +48,43 @@ int64_t lorac::lora::rowWidth(Type type) {
 
 // ---- attributes ---------------------------------------------------------------------------------
 
+Attribute PackedAttr::parse(AsmParser &parser, Type) {
+  StringRef keyword;
+  SMLoc place = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseKeyword(&keyword) || parser.parseGreater())
+    return {};
+  std::string name = keyword.str();
+  std::replace(name.begin(), name.end(), '_', '-');
+  std::optional<lorac::packed::Type> type = lorac::packed::parse(name);
+  if (!type) {
+    parser.emitError(place) << "packed type '" << keyword << "' is unknown";
+    return {};
+  }
+  return parser.getChecked<PackedAttr>(place, parser.getContext(), *type);
+}
+
+void PackedAttr::print(AsmPrinter &printer) const {
+  std::string name = lorac::packed::nameOf(getType());
+  std::replace(name.begin(), name.end(), '-', '_');
+  printer << '<' << name << '>';
+}
+
+LogicalResult PackedAttr::verify(function_ref<InFlightDiagnostic()> emitError, lorac::packed::Type type) {
+  if (std::string problem = lorac::packed::problemOf(type); !problem.empty())
+    return emitError() << "packed type: " << problem;
+  return success();
+}
+
 LogicalResult PackedAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
                                          function_ref<InFlightDiagnostic()> emitError) const {
   if (shape.size() != 2)
     return emitError() << "a packed weight has 2 dimensions, this one has " << shape.size();
   if (!elementType.isF32())
     return emitError() << "a packed weight stands for f32 values, not " << elementType;
+  if (shape[1] > 0)
+    if (std::string problem = lorac::packed::problemOf(getType(), uint64_t(shape[1])); !problem.empty())
+      return emitError() << "a packed weight cannot be " << lorac::packed::nameOf(getType()) << ": "
+                         << problem;
   return success();
 }
 

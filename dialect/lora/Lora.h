@@ -2,6 +2,8 @@
 #ifndef LORAC_DIALECT_LORA_LORA_H
 #define LORAC_DIALECT_LORA_LORA_H
 
+#include "schemas/PackedType.h"
+
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -11,6 +13,13 @@
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/IR/TensorEncoding.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace lorac::packed {
+/// For MLIR's uniquing of attributes.
+inline llvm::hash_code hash_value(const Type &type) {
+  return llvm::hash_combine(type.code, type.group, type.offset, type.nested);
+}
+} // namespace lorac::packed
 
 #include "dialect/lora/LoraDialect.h.inc"
 #include "dialect/lora/LoraEnums.h.inc"

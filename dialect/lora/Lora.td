@@ -40,20 +40,16 @@ class LoraAttr<string name, string mnemonicText, list<Trait> traits = []> : Attr
   let mnemonic = mnemonicText;
 }
 
-def Code : I32EnumAttr<"Code", "how the values of a frozen weight are coded", [
-    I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">]> {
-  let cppNamespace = "::lorac::lora";
-  let genSpecializedAttr = 0;
-}
-
 def PackedAttr : LoraAttr<"Packed", "packed", [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
   let summary = "How a frozen weight is stored: a tensor's encoding";
   let description = [{
-    `tensor<960x576xf32, #lora.packed<f16>>` is a weight whose values are kept as f16. A weight without an encoding is
-    undecided: the quantize pass gives it one.
+    `tensor<960x576xf32, #lora.packed<f16>>` is a weight whose values are kept as f16, `#lora.packed<int4_g32_offset>` one of 4 bits with
+    a scale and an offset for each 32. The names are those of `--quantize` (docs/formats/packed.md) with `_` for `-`. A weight
+    without an encoding is undecided: the quantize pass gives it one.
   }];
-  let parameters = (ins EnumParameter<Code>:$code);
-  let assemblyFormat = "`<` $code `>`";
+  let parameters = (ins "::lorac::packed::Type":$type);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
 }
 
 def SegmentAttr : LoraAttr<"Segment", "segment"> {

@@ -238,18 +238,35 @@ void ExprAttr::print(AsmPrinter &printer) const {
 // ---- verifiers ----------------------------------------------------------------------------------
 
 LogicalResult WeightsOp::verify() {
+  if (std::optional<ElementsAttr> values = getValues()) {
+    auto dense = dyn_cast<DenseFPElementsAttr>(*values);
+    if (!dense || !dense.getElementType().isF32() || !getHolds().empty() || !getStarts().empty() ||
+        getScales() || getNestedScales() || dense.getNumElements() * 4 != int64_t(getSize()))
+      return emitOpError() << "'" << getSymName()
+                           << "' has values: expected f32 that fill it, and no tensors";
+    return success();
+  }
   if (getHolds().empty() || getHolds().size() != getStarts().size())
     return emitOpError() << "'" << getSymName() << "' has " << getHolds().size() << " weights and "
                          << getStarts().size() << " starts";
-  int64_t previous = -1;
-  for (auto [held, start] : llvm::zip(getHolds(), getStarts())) {
+  for (Attribute held : getHolds())
     if (!isa<FlatSymbolRefAttr>(held))
       return emitOpError() << "'" << getSymName() << "' holds " << held
                            << ", expected the symbol of a weight";
-    if (start <= previous || start >= int64_t(getSize()))
-      return emitOpError() << "'" << getSymName() << "' starts a weight at " << start << ", after "
-                           << previous << " of " << getSize();
-    previous = start;
+  // The planes follow each other: values or codes of all tensors, scales of all, nested scales of all.
+  int64_t previous = -1;
+  for (std::optional<ArrayRef<int64_t>> plane : {std::optional(getStarts()), getScales(), getNestedScales()}) {
+    if (!plane)
+      continue;
+    if (plane->size() != getHolds().size())
+      return emitOpError() << "'" << getSymName() << "' has " << getHolds().size()
+                           << " weights and a plane of " << plane->size();
+    for (int64_t start : *plane) {
+      if (start <= previous || start >= int64_t(getSize()))
+        return emitOpError() << "'" << getSymName() << "' starts a weight at " << start << ", after "
+                             << previous << " of " << getSize();
+      previous = start;
+    }
   }
   return success();
 }

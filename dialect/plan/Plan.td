@@ -77,14 +77,21 @@ class PlanOp<string mnemonic, list<Trait> traits = []> : Op<PlanDialect, mnemoni
 def WeightsOp : PlanOp<"weights", [Symbol]> {
   let summary = "Frozen tensors that lie side by side in the weight space";
   let description = [{
-    `holds` names `lora.weight` symbols, `starts` their first bytes in the buffer. A null start (`none`) is a bias that a joined linear lacks.
-    `offset` is set by plan-memory.
+    `holds` names `lora.weight` symbols, `starts` the first bytes of their values or codes in the buffer, `scales` and `nested` those of their further
+    planes (docs/formats/packed.md); a nested plane's header lies before its first tensor's part. A buffer with `values` holds
+    constants that the compiler knows, and no tensor. `offset` is set by plan-memory.
     ```mlir
-    plan.weights @w0 holds([@wq, @wk]) starts([0, 8192]) size(12288) offset(0)
+    plan.weights @w0 holds([@wq, @wk]) starts([0, 8192]) scales([12288, 13312]) size(13824) offset(0)
+    plan.weights @map holds([]) starts([]) values(dense<[0.0, 1.0]> : tensor<2xf32>) size(8)
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, ArrayAttr:$holds, DenseI64ArrayAttr:$starts, I64Attr:$size, OptionalAttr<I64Attr>:$offset);
-  let assemblyFormat = "$sym_name `holds` `(` $holds `)` `starts` `(` $starts `)` `size` `(` $size `)` (`offset` `(` $offset^ `)`)? attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, ArrayAttr:$holds, DenseI64ArrayAttr:$starts,
+                       OptionalAttr<DenseI64ArrayAttr>:$scales, OptionalAttr<DenseI64ArrayAttr>:$nested_scales,
+                       OptionalAttr<ElementsAttr>:$values, I64Attr:$size, OptionalAttr<I64Attr>:$offset);
+  let assemblyFormat = [{
+    $sym_name `holds` `(` $holds `)` `starts` `(` $starts `)` (`scales` `(` $scales^ `)`)? (`nested` `(` $nested_scales^ `)`)?
+    (`values` `(` $values^ `)`)? `size` `(` $size `)` (`offset` `(` $offset^ `)`)? attr-dict
+  }];
   let hasVerifier = 1;
 }
 

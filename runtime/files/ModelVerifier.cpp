@@ -31,7 +31,7 @@ using container::sizeOf;
 using container::view;
 
 constexpr uint64_t MaxFeatures = uint64_t(1) << 31;
-constexpr uint64_t PieceBytes = 16;
+constexpr uint64_t MaxMatrixSide = uint64_t(1) << 31; ///< rows or columns of a matrix
 constexpr uint64_t MaxGridAxis = 65535;
 constexpr uint32_t MaxLanes = 1024;
 constexpr uint32_t PageTokens = 16;
@@ -216,6 +216,66 @@ private:
     return Status::ok();
   }
 
+  /// `bytes` of weight `what`, with `expected` where they must be, inside the weight space.
+  Status checkPlane(const fbs::Weight &weight, std::string_view what, uint64_t offset, uint64_t bytes,
+                    std::optional<uint64_t> expected) const {
+    if (!expected || bytes != *expected)
+      return corrupt() << "weight " << quoted(*weight.name()) << " has " << bytes << " bytes" << what << ", "
+                       << weight.rows() << " x " << weight.cols() << " of "
+                       << fbs::EnumNameWeightType(weight.type()) << " take "
+                       << (expected ? std::to_string(*expected) : "more than memory can hold");
+    if (bytes == 0 && offset == 0)
+      return Status::ok();
+    if (!rangeInside(offset, bytes, model.weight_bytes()))
+      return corrupt() << "weight " << quoted(*weight.name()) << " (offset " << offset << ", " << bytes
+                       << " bytes" << what << ") ends after the weight space's " << model.weight_bytes()
+                       << " bytes";
+    return Status::ok();
+  }
+
+  /// Programs see the buffers around weights, and those start at multiples of 256; joined vectors inside need
+  /// not.
+  Status checkPlace(const fbs::Weight &weight) const {
+    if (weight.offset() % packed::PieceBytes != 0)
+      return corrupt() << "weight " << quoted(*weight.name()) << " starts at " << weight.offset()
+                       << ", no multiple of " << packed::PieceBytes;
+    return Status::ok();
+  }
+
+  Status checkVector(const fbs::Weight &weight) const {
+    if (weight.cols() != 1)
+      return corrupt() << "vector " << quoted(*weight.name()) << " has " << weight.cols()
+                       << " columns, expected 1";
+    LORAC_TRY(checkPlace(weight));
+    LORAC_TRY(
+        checkPlane(weight, "", weight.offset(), weight.size(), checkedMul(weight.rows(), sizeof(float))));
+    LORAC_TRY(checkPlane(weight, " of scales", weight.scales_offset(), weight.scales_size(), 0));
+    return checkPlane(weight, " of nested scales", weight.nested_offset(), weight.nested_size(), 0);
+  }
+
+  Status checkMatrix(const fbs::Weight &weight) const {
+    const uint64_t rows = weight.rows(), cols = weight.cols();
+    const std::optional<packed::Type> type = packedTypeOf(weight);
+    if (!type)
+      return corrupt() << "weight " << quoted(*weight.name()) << " is "
+                       << fbs::EnumNameWeightType(weight.type()) << " with scales of kind "
+                       << unsigned(weight.scales()) << " and groups of " << weight.group()
+                       << ", which is no packed type";
+    if (std::string problem = packed::problemOf(*type, cols); !problem.empty())
+      return corrupt() << "weight " << quoted(*weight.name()) << ": " << problem;
+    LORAC_TRY(checkPlace(weight));
+    std::optional<uint64_t> codes, scales, nested;
+    if (rows <= MaxMatrixSide && cols <= MaxMatrixSide) { // then no size below overflows
+      const uint64_t tileRows = roundUp(rows, packed::TileRows);
+      codes = tileRows * packed::codeRowBytes(*type, cols);
+      scales = tileRows * packed::scaleRowBytes(*type, cols);
+      nested = packed::nestedBytes(*type, rows, cols);
+    }
+    LORAC_TRY(checkPlane(weight, "", weight.offset(), weight.size(), codes));
+    LORAC_TRY(checkPlane(weight, " of scales", weight.scales_offset(), weight.scales_size(), scales));
+    return checkPlane(weight, " of nested scales", weight.nested_offset(), weight.nested_size(), nested);
+  }
+
   Status checkWeights() const {
     LORAC_TRY(checkUnique(*model.weights(), "weights"));
     for (const fbs::Weight *weight : *model.weights()) {
@@ -225,24 +285,7 @@ private:
       if (weight->rows() == 0 || weight->cols() == 0)
         return corrupt() << "weight " << quoted(*weight->name()) << " has shape " << weight->rows() << " x "
                          << weight->cols();
-      if (weight->type() == fbs::WeightType::VectorF32 && weight->cols() != 1)
-        return corrupt() << "vector " << quoted(*weight->name()) << " has " << weight->cols()
-                         << " columns, expected 1";
-      std::optional<uint64_t> size = weightBytesOf(weight->type(), weight->rows(), weight->cols());
-      if (!size || *size != weight->size())
-        return corrupt() << "weight " << quoted(*weight->name()) << " has " << weight->size() << " bytes, "
-                         << weight->rows() << " x " << weight->cols() << " of "
-                         << fbs::EnumNameWeightType(weight->type()) << " take "
-                         << (size ? std::to_string(*size) : "more than memory can hold");
-      // Programs see the buffers around weights, and those start at multiples of 256; joined vectors inside
-      // need not.
-      if (weight->offset() % PieceBytes != 0)
-        return corrupt() << "weight " << quoted(*weight->name()) << " starts at " << weight->offset()
-                         << ", no multiple of " << PieceBytes;
-      if (!rangeInside(weight->offset(), weight->size(), model.weight_bytes()))
-        return corrupt() << "weight " << quoted(*weight->name()) << " (offset " << weight->offset() << ", "
-                         << weight->size() << " bytes) ends after the weight space's " << model.weight_bytes()
-                         << " bytes";
+      LORAC_TRY(weight->type() == fbs::WeightType::VectorF32 ? checkVector(*weight) : checkMatrix(*weight));
     }
     return Status::ok();
   }
@@ -914,22 +957,46 @@ bool hasBoundedNames(std::span<const uint8_t> metadata) {
   return true;
 }
 
-std::optional<uint64_t> weightBytesOf(fbs::WeightType type, uint64_t rows, uint64_t cols) {
-  if (rows > uint64_t(INT64_MAX) / 32 || cols > uint64_t(INT64_MAX) / 32)
-    return std::nullopt;
-  std::optional<uint64_t> bytes;
-  switch (type) {
-  case fbs::WeightType::F32:
-    bytes = checkedMul(roundUp(rows, 8), ceilDiv(cols, 4) * 16);
-    break;
-  case fbs::WeightType::F16:
-    bytes = checkedMul(roundUp(rows, 8), ceilDiv(cols, 8) * 16);
-    break;
-  case fbs::WeightType::VectorF32:
-    bytes = rows * sizeof(float);
-    break;
+/// How the scales of a type lie in a file.
+static fbs::ScaleType scaleTypeOf(const packed::Type &type) {
+  switch (packed::scalesOf(type)) {
+  case packed::Scales::None:
+    return fbs::ScaleType::None;
+  case packed::Scales::Words:
+    return fbs::ScaleType::Words;
+  case packed::Scales::Halves:
+    return fbs::ScaleType::Halves;
+  case packed::Scales::Pairs:
+    return type.offset == packed::Offset::Zero ? fbs::ScaleType::ZeroPairs : fbs::ScaleType::Pairs;
+  case packed::Scales::Bytes:
+    return fbs::ScaleType::Bytes;
   }
-  return bytes && *bytes <= uint64_t(INT64_MAX) ? bytes : std::nullopt;
+  return fbs::ScaleType::None;
+}
+
+std::optional<packed::Type> packedTypeOf(const fbs::Weight &weight) {
+  using enum fbs::WeightType;
+  struct Row {
+    fbs::WeightType stored;
+    packed::Code code;
+  };
+  static constexpr Row codes[] = {{F32, packed::Code::F32},   {F16, packed::Code::F16},
+                                  {BF16, packed::Code::BF16}, {Int8, packed::Code::Int8},
+                                  {Int4, packed::Code::Int4}, {NF4, packed::Code::NF4},
+                                  {FP4, packed::Code::FP4}};
+  for (const Row &row : codes)
+    if (row.stored == weight.type()) {
+      packed::Type type{row.code, weight.group()};
+      if (weight.scales() == fbs::ScaleType::Pairs)
+        type.offset = packed::Offset::Float;
+      else if (weight.scales() == fbs::ScaleType::ZeroPairs)
+        type.offset = packed::Offset::Zero;
+      type.nested = weight.scales() == fbs::ScaleType::Bytes;
+      if (!packed::problemOf(type).empty() || scaleTypeOf(type) != weight.scales())
+        return std::nullopt;
+      return type;
+    }
+  return std::nullopt;
 }
 
 Status verifyModel(const fbs::Model &model, std::span<const uint8_t> bytes, const std::string &name) {

@@ -2,6 +2,7 @@
 #ifndef LORAC_RUNTIME_FILES_MODELVERIFIER_H
 #define LORAC_RUNTIME_FILES_MODELVERIFIER_H
 
+#include "schemas/PackedType.h"
 #include "schemas/model_generated.h"
 #include "support/Status.h"
 
@@ -30,8 +31,8 @@ constexpr size_t MaxCommands = 1 << 16; ///< of a program
 /// malformed.
 bool hasBoundedNames(std::span<const uint8_t> metadata);
 
-/// Bytes that a weight of this type and shape takes; nothing where they pass 2^63.
-std::optional<uint64_t> weightBytesOf(fbs::WeightType type, uint64_t rows, uint64_t cols);
+/// The packed type of a matrix; nothing for a vector, or where code, scales and group make none.
+std::optional<packed::Type> packedTypeOf(const fbs::Weight &weight);
 
 /// All checks of `model` but those of the container (runtime/files/Container.h); `bytes` is the whole file,
 /// whose segments lie inside it. CorruptFile or Unsupported, with `name` in front.

@@ -34,8 +34,10 @@ BaseDescription describe(const ModelFile &model) {
 
 /// Whether no matrix of the model is stored in fewer bits than f32 has.
 bool storesFloat32(const ModelFile &model) {
-  return std::none_of(model.metadata().weights()->begin(), model.metadata().weights()->end(),
-                      [](const fbs::Weight *weight) { return weight->type() == fbs::WeightType::F16; });
+  return std::all_of(
+      model.metadata().weights()->begin(), model.metadata().weights()->end(), [](const fbs::Weight *weight) {
+        return weight->type() == fbs::WeightType::F32 || weight->type() == fbs::WeightType::VectorF32;
+      });
 }
 
 /// Whether the adapter's own values were saved as f32: rounded to f16 they can move logits by 2 % under a

@@ -3,6 +3,10 @@
 #include "tools/lorac/Commands.h"
 #include "tools/lorac/Console.h"
 
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
 namespace lorac::cli {
 namespace {
 
@@ -26,10 +30,77 @@ Status checkVersion(const CompileArguments &arguments) {
   return {};
 }
 
+/// Rows of the table of storage as they are printed; the columns stand as wide as the widest.
+std::string storageText(const std::vector<packed::StorageRow> &storage) {
+  std::vector<std::array<std::string, 6>> lines{{"matrices", "from", "as", "bits/weight", "size", "error"}};
+  auto number = [](const char *format, double value) {
+    char text[32];
+    std::snprintf(text, sizeof(text), format, value);
+    return std::string(text);
+  };
+  for (const packed::StorageRow &row : storage)
+    lines.push_back({row.sites + (row.matrices > 1 ? " (" + std::to_string(row.matrices) + ")" : ""),
+                     row.encoding, packed::nameOf(row.type), number("%.3f", row.bitsPerWeight),
+                     byteText(row.bytes), row.error > 0 ? number("%.2e", row.error) : "exact"});
+  std::array<size_t, 6> widths{};
+  for (const auto &line : lines)
+    for (size_t i = 0; i < line.size(); ++i)
+      widths[i] = std::max(widths[i], line[i].size());
+  std::string text;
+  for (const auto &line : lines) {
+    for (size_t i = 0; i < line.size(); ++i)
+      text += line[i] + (i + 1 < line.size() ? std::string(widths[i] - line[i].size() + 2, ' ') : "\n");
+  }
+  return text;
+}
+
+Json storageJson(const std::vector<packed::StorageRow> &storage) {
+  Json rows = Json::array();
+  for (const packed::StorageRow &row : storage)
+    rows.push_back({{"matrices", row.sites},
+                    {"count", row.matrices},
+                    {"from", row.encoding},
+                    {"type", packed::nameOf(row.type)},
+                    {"weights", row.values},
+                    {"bytes", row.bytes},
+                    {"bits_per_weight", row.bitsPerWeight},
+                    {"relative_error", row.error}});
+  return rows;
+}
+
+/// Block types that no packed type can hold, a line for each.
+std::vector<std::string> conversionNotes(const std::vector<packed::StorageRow> &storage) {
+  std::vector<std::string> notes;
+  for (size_t i = 0; i < storage.size(); ++i) {
+    const packed::StorageRow &row = storage[i];
+    auto same = [&](const packed::StorageRow &other) {
+      return other.encoding == row.encoding && other.type == row.type;
+    };
+    if (row.keepable || std::any_of(storage.begin(), storage.begin() + ptrdiff_t(i), same))
+      continue;
+    uint64_t matrices = 0;
+    double worst = 0;
+    for (const packed::StorageRow &other : storage)
+      if (same(other)) {
+        matrices += other.matrices;
+        worst = std::max(worst, other.error);
+      }
+    char error[32];
+    std::snprintf(error, sizeof(error), "%.2e", worst);
+    notes.push_back(std::to_string(matrices) + (matrices == 1 ? " matrix" : " matrices") + " of " +
+                    row.encoding + ", which no packed type holds exactly, converted to " +
+                    packed::nameOf(row.type) + ", relative error at most " + error);
+  }
+  return notes;
+}
+
 Status printReport(const CompileArguments &arguments, const CompileReport &report) {
+  std::vector<std::string> lines = report.remarks;
+  for (std::string &line : conversionNotes(report.storage))
+    lines.push_back(std::move(line));
   if (arguments.json) {
     Json remarks = Json::array();
-    for (const std::string &remark : report.remarks)
+    for (const std::string &remark : lines)
       remarks.push_back(remark);
     return printJson({{"model", arguments.options.output},
                       {"fingerprint", toHex(report.fingerprint)},
@@ -38,16 +109,17 @@ Status printReport(const CompileArguments &arguments, const CompileReport &repor
                       {"arena_bytes", report.arenaPeakBytes},
                       {"kernels", report.kernels},
                       {"programs", report.programs},
+                      {"storage", storageJson(report.storage)},
                       {"remarks", std::move(remarks)}});
   }
-  for (const std::string &remark : report.remarks)
-    note(remark);
+  for (const std::string &line : lines)
+    note(line);
   if (!arguments.options.dumpIrAfter.empty())
     return {}; // stdout holds the dump alone
-  return print(arguments.options.output + ": " + byteText(report.fileBytes) + ", weights " +
-               byteText(report.weightBytes) + ", activations at most " + byteText(report.arenaPeakBytes) +
-               ", " + std::to_string(report.programs) + " programs, " + std::to_string(report.kernels) +
-               " kernels, base " + shortHex(report.fingerprint) + "\n");
+  return print(storageText(report.storage) + arguments.options.output + ": " + byteText(report.fileBytes) +
+               ", weights " + byteText(report.weightBytes) + ", activations at most " +
+               byteText(report.arenaPeakBytes) + ", " + std::to_string(report.programs) + " programs, " +
+               std::to_string(report.kernels) + " kernels, base " + shortHex(report.fingerprint) + "\n");
 }
 
 Status compile(CompileArguments &arguments) {
@@ -84,9 +156,12 @@ void addCompile(CLI::App &app, int &exitCode) {
   sub->add_option("CHECKPOINT", options.input, "A Hugging Face directory, a .gguf file, or a dump (.mlir)")
       ->required();
   sub->add_option("-o,--output", options.output, "The model file to write (.lorac)")->required();
-  sub->add_option(
-         "--quantize", options.quantize,
-         "TYPE or SITE=TYPE: how weights are stored, f16 (default) or f32; repeatable, later ones win")
+  sub->add_option("--quantize", options.quantize,
+                  "TYPE or SITE=TYPE: how weights are stored; * in SITE stands for any text; repeatable, "
+                  "later ones win. Types: f32, f16, "
+                  "bf16, int8, int4, nf4, fp4; with groups (int4-g128), int8-row, int4-offset, int4-zero, "
+                  "nf4-double; as-stored: "
+                  "what the checkpoint has. Default: as-stored for a quantized checkpoint, else f16")
       ->allow_extra_args(false);
   sub->add_option("--cache", options.cache,
                   "How keys and values are kept: f32 (default) or f16, half the memory")
@@ -114,6 +189,7 @@ void addCompile(CLI::App &app, int &exitCode) {
   sub->footer("Examples:\n"
               "  lorac compile smollm2.gguf -o smollm2.lorac\n"
               "  lorac compile ./checkpoint -o model.lorac --quantize f32 --max-context 1024\n"
+              "  lorac compile ./checkpoint -o model.lorac --quantize nf4 --quantize 'lm_head=int8'\n"
               "  lorac compile ./checkpoint -o model.lorac --dump-ir-after fuse > fused.mlir");
   sub->callback([arguments, maxContext, maxRows, &exitCode] {
     if (maxContext->count() > 0)

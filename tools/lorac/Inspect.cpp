@@ -3,6 +3,7 @@
 #include "compiler/Compile.h"
 #include "runtime/engine/Engine.h"
 #include "runtime/files/Expression.h"
+#include "runtime/files/ModelVerifier.h"
 #include "schemas/Header.h"
 #include "tools/lorac/Commands.h"
 #include "tools/lorac/Console.h"
@@ -52,16 +53,13 @@ Result<Peak> peakMemory(const ModelFile &model) {
   return Peak{*arena, plan.symbols.pages * metadata.cache_page_bytes()};
 }
 
-const char *weightTypeName(fbs::WeightType type) {
-  switch (type) {
-  case fbs::WeightType::F32:
-    return "f32";
-  case fbs::WeightType::F16:
-    return "f16";
-  case fbs::WeightType::VectorF32:
-    break;
-  }
-  return "vector f32";
+/// As `--quantize` names it.
+std::string weightTypeName(const fbs::Weight &weight) {
+  std::optional<packed::Type> type = packedTypeOf(weight);
+  return type ? packed::nameOf(*type) : "vector f32";
+}
+uint64_t weightBytes(const fbs::Weight &weight) {
+  return weight.size() + weight.scales_size() + weight.nested_size();
 }
 
 size_t dispatches(const fbs::Program &program) {
@@ -81,10 +79,10 @@ Json modelJson(const ModelFile &model, const Peak &peak) {
                      {"out_features", site->out_features()}});
   for (const fbs::Weight *weight : *metadata.weights())
     weights.push_back({{"name", text(weight->name())},
-                       {"type", weightTypeName(weight->type())},
+                       {"type", weightTypeName(*weight)},
                        {"rows", weight->rows()},
                        {"cols", weight->cols()},
-                       {"bytes", weight->size()}});
+                       {"bytes", weightBytes(*weight)}});
   for (const fbs::Kernel *kernel : *metadata.kernels()) {
     Json variants = Json::array();
     for (const fbs::Variant *variant : *kernel->variants())

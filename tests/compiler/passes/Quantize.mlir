@@ -22,9 +22,10 @@ module @default {
 
 // -----
 
-// A quantized checkpoint is f16 too.
+// A checkpoint of which a matrix comes in blocks is kept as it is, its other matrices too.
 // CHECK-LABEL: module @quantized_source
-// CHECK: lora.weight @w from(<"/m", 0, 640, q4_1, 0>) {{.*}} : tensor<32x32xf32, #lora.packed<f16>>
+// CHECK: lora.weight @table {{.*}} : tensor<32x16xf32, #lora.packed<f32>>
+// CHECK: lora.weight @w from(<"/m", 0, 640, q4_1, 0>) {{.*}} : tensor<32x32xf32, #lora.packed<int4_g32_offset>>
 module @quantized_source {
   lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
   lora.weight @w from(#lora.source<"/m", 0, 640, q4_1, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x32xf32>
@@ -189,93 +190,9 @@ module @epilogue_one_type {
 
 // -----
 
-// bf16 is a type that this version cannot pack.
-module @not_available_bf16 {
-  // expected-error@+1 {{quantize rule 'bf16': type 'bf16' is not available in this version, f32 and f16 are}}
-  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["bf16"]}
-  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
-  lora.step {
-  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
-    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
-    lora.yield %x, %c : tensor<?x16xf32>, !lora.cache
-  }
-}
-
-// -----
-
-// int8 is a type that this version cannot pack.
-module @not_available_int8 {
-  // expected-error@+1 {{quantize rule 'int8': type 'int8' is not available in this version, f32 and f16 are}}
-  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["int8"]}
-  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
-  lora.step {
-  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
-    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
-    lora.yield %x, %c : tensor<?x16xf32>, !lora.cache
-  }
-}
-
-// -----
-
-// int4 is a type that this version cannot pack.
-module @not_available_int4 {
-  // expected-error@+1 {{quantize rule 'int4': type 'int4' is not available in this version, f32 and f16 are}}
-  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["int4"]}
-  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
-  lora.step {
-  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
-    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
-    lora.yield %x, %c : tensor<?x16xf32>, !lora.cache
-  }
-}
-
-// -----
-
-// nf4 is a type that this version cannot pack.
-module @not_available_nf4 {
-  // expected-error@+1 {{quantize rule 'nf4': type 'nf4' is not available in this version, f32 and f16 are}}
-  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["nf4"]}
-  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
-  lora.step {
-  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
-    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
-    lora.yield %x, %c : tensor<?x16xf32>, !lora.cache
-  }
-}
-
-// -----
-
-// fp4 is a type that this version cannot pack.
-module @not_available_fp4 {
-  // expected-error@+1 {{quantize rule 'fp4': type 'fp4' is not available in this version, f32 and f16 are}}
-  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["fp4"]}
-  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
-  lora.step {
-  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
-    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
-    lora.yield %x, %c : tensor<?x16xf32>, !lora.cache
-  }
-}
-
-// -----
-
-// as-stored is a type that this version cannot pack.
-module @not_available_as_stored {
-  // expected-error@+1 {{quantize rule 'as-stored': type 'as-stored' is not available in this version, f32 and f16 are}}
-  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["as-stored"]}
-  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
-  lora.step {
-  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
-    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
-    lora.yield %x, %c : tensor<?x16xf32>, !lora.cache
-  }
-}
-
-// -----
-
 // No type has this name.
 module @unknown_type {
-  // expected-error@+1 {{quantize rule 'lm_head=f61': unknown type 'f61', expected f32 or f16}}
+  // expected-error@+1 {{quantize rule 'lm_head=f61': unknown type 'f61', expected f32, f16, bf16, int8, int4, nf4, fp4 (with -g64 and the like for groups, int8-row, int4-offset, int4-zero, nf4-double), or as-stored}}
   lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["lm_head=f61"]}
   lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
   lora.step {
@@ -289,7 +206,7 @@ module @unknown_type {
 
 // A pattern without a type.
 module @no_type {
-  // expected-error@+1 {{quantize rule 'table=': unknown type '', expected f32 or f16}}
+  // expected-error@+1 {{quantize rule 'table=': unknown type '', expected f32, f16, bf16, int8, int4, nf4, fp4 (with -g64 and the like for groups, int8-row, int4-offset, int4-zero, nf4-double), or as-stored}}
   lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["table="]}
   lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
   lora.step {
@@ -325,4 +242,85 @@ module @matches_nothing {
     %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
     lora.yield %x, %c : tensor<?x16xf32>, !lora.cache
   }
+}
+
+// -----
+
+// The type that holds the file's values exactly, or f16 where none does.
+// CHECK-LABEL: module @as_stored
+// CHECK: lora.weight @a {{.*}} : tensor<8x256xf32, #lora.packed<f32>>
+// CHECK: lora.weight @b {{.*}} : tensor<8x256xf32, #lora.packed<f16>>
+// CHECK: lora.weight @c {{.*}} : tensor<8x256xf32, #lora.packed<bf16>>
+// CHECK: lora.weight @d {{.*}} : tensor<8x256xf32, #lora.packed<int4_g32>>
+// CHECK: lora.weight @e {{.*}} : tensor<8x256xf32, #lora.packed<int4_g32_offset>>
+// CHECK: lora.weight @f {{.*}} : tensor<8x256xf32, #lora.packed<int8_g32>>
+// CHECK: lora.weight @g {{.*}} : tensor<8x256xf32, #lora.packed<int8_g32>>
+// CHECK: lora.weight @h {{.*}} : tensor<8x256xf32, #lora.packed<f16>>
+// CHECK: lora.weight @i {{.*}} : tensor<8x256xf32, #lora.packed<f16>>
+// CHECK: lora.weight @j {{.*}} : tensor<8x256xf32, #lora.packed<f16>>
+module @as_stored {
+  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["as-stored"]}
+  lora.weight @a from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @b from(#lora.source<"/m", 0, 4096, f16, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @c from(#lora.source<"/m", 0, 4096, bf16, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @d from(#lora.source<"/m", 0, 1152, q4_0, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @e from(#lora.source<"/m", 0, 1280, q4_1, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @f from(#lora.source<"/m", 0, 2176, q8_0, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @g from(#lora.source<"/m", 0, 1408, q5_0, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @h from(#lora.source<"/m", 0, 1536, q5_1, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @i from(#lora.source<"/m", 0, 1152, q4_k, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @j from(#lora.source<"/m", 0, 1680, q6_k, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+}
+
+// -----
+
+// Each type by its name on the command line, with its usual group or another.
+// CHECK-LABEL: module @every_type
+// CHECK: lora.weight @w0 {{.*}} : tensor<8x256xf32, #lora.packed<int8_g32>>
+// CHECK: lora.weight @w1 {{.*}} : tensor<8x256xf32, #lora.packed<int8_row>>
+// CHECK: lora.weight @w2 {{.*}} : tensor<8x256xf32, #lora.packed<int4_g128>>
+// CHECK: lora.weight @w3 {{.*}} : tensor<8x256xf32, #lora.packed<int4_g32_offset>>
+// CHECK: lora.weight @w4 {{.*}} : tensor<8x256xf32, #lora.packed<int4_g64_zero>>
+// CHECK: lora.weight @w5 {{.*}} : tensor<8x256xf32, #lora.packed<nf4_g64>>
+// CHECK: lora.weight @w6 {{.*}} : tensor<8x256xf32, #lora.packed<nf4_g256_double>>
+// CHECK: lora.weight @w7 {{.*}} : tensor<8x256xf32, #lora.packed<fp4_g32>>
+// CHECK: lora.weight @w8 {{.*}} : tensor<8x256xf32, #lora.packed<bf16>>
+module @every_type {
+  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["w0=int8", "w1=int8-row", "w2=int4-g128", "w3=int4-offset", "w4=int4-g64-zero", "w5=nf4", "w6=nf4-g256-double", "w7=fp4-g32", "w8=bf16"]}
+  lora.weight @w0 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @w1 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @w2 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @w3 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @w4 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @w5 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @w6 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @w7 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+  lora.weight @w8 from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x256xf32>
+}
+
+// -----
+
+// A group must divide a row; the message names those that do.
+module @group_does_not_divide {
+  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["int4-g128"]}
+  // expected-error@+1 {{site 'w': cannot be int4-g128: groups of 128 do not divide rows of 576 values; groups that do: 32, 64; give it another type: --quantize 'w=TYPE'}}
+  lora.weight @w from(#lora.source<"/m", 0, 18432, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x576xf32>
+}
+
+// -----
+
+// bitsandbytes' blocks run over the flattened tensor; a width that lets one straddle rows is refused.
+module @blocks_would_straddle_rows {
+  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["nf4"]}
+  // expected-error@+1 {{site 'w': cannot be nf4-g64: groups of 64 do not divide rows of 70 values; no group does: f16, f32, bf16 and int8-row fit; give it another type: --quantize 'w=TYPE'}}
+  lora.weight @w from(#lora.source<"/m", 0, 17920, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<64x70xf32>
+}
+
+// -----
+
+// A name that says what no type has.
+module @impossible_combination {
+  // expected-error@+1 {{quantize rule 'int8-double': type 'int8-double': double quantization belongs to nf4 and fp4}}
+  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["int8-double"]}
+  lora.weight @w from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x64xf32>
 }

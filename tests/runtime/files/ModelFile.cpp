@@ -484,8 +484,8 @@ TEST(ModelFile, RejectsWeightNameTwice) {
 }
 
 TEST(ModelFile, RejectsWeightType) {
-  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[0]->type = fbs::WeightType(3); }),
-                 "has unknown type 3");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[0]->type = fbs::WeightType(8); }),
+                 "has unknown type 8");
 }
 
 TEST(ModelFile, RejectsEmptyWeight) {
@@ -510,12 +510,40 @@ TEST(ModelFile, RejectsWeightSize) {
       "more than memory can hold");
 }
 
-TEST(ModelFile, WeightSizesFollowTheTileLayout) {
-  EXPECT_EQ(weightBytesOf(fbs::WeightType::F16, 8, 8), 128u);
-  EXPECT_EQ(weightBytesOf(fbs::WeightType::F16, 9, 9), 512u);
-  EXPECT_EQ(weightBytesOf(fbs::WeightType::F32, 8, 8), 256u);
-  EXPECT_EQ(weightBytesOf(fbs::WeightType::F32, 1, 5), 256u);
-  EXPECT_EQ(weightBytesOf(fbs::WeightType::VectorF32, 7, 1), 28u);
+TEST(ModelFile, RejectsScalesThatMakeNoPackedType) {
+  for (fbs::ScaleType scales : {fbs::ScaleType::Halves, fbs::ScaleType::Words, fbs::ScaleType::Bytes})
+    EXPECT_CORRUPT(edited([&](TinyModel &t) { t.model.weights[0]->scales = scales; }),
+                   "which is no packed type");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[0]->group = 32; }),
+                 "groups of 32, which is no packed type");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[0]->type = fbs::WeightType::Int4; }),
+                 "is Int4 with scales of kind 0 and groups of 0, which is no packed type");
+}
+
+TEST(ModelFile, RejectsGroupsThatDoNotDivideARow) {
+  EXPECT_CORRUPT(edited([](TinyModel &t) {
+                   t.model.weights[0]->type = fbs::WeightType::Int4;
+                   t.model.weights[0]->scales = fbs::ScaleType::Halves;
+                   t.model.weights[0]->group = 32;
+                 }),
+                 "groups of 32 do not divide rows of 8 values");
+}
+
+TEST(ModelFile, RejectsPlaneSizes) {
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[0]->scales_size = 4; }),
+                 "has 4 bytes of scales, 32 x 8 of F16 take 0");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[0]->nested_size = 4; }),
+                 "has 4 bytes of nested scales, 32 x 8 of F16 take 0");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.weights[1]->scales_size = 4; }),
+                 "has 4 bytes of scales, 8 x 1 of VectorF32 take 0");
+  EXPECT_CORRUPT(edited([](TinyModel &t) {
+                   t.model.weights[0]->type =
+                       fbs::WeightType::Int8; // one scale a row: 4 bytes for each of 32
+                   t.model.weights[0]->scales = fbs::ScaleType::Words;
+                   t.model.weights[0]->scales_size = 128;
+                   t.model.weights[0]->scales_offset = 2560 - 124;
+                 }),
+                 "128 bytes of scales) ends after the weight space's 2560 bytes");
 }
 
 TEST(ModelFile, RejectsWeightOffset) {
