@@ -1,7 +1,7 @@
 // KernelRunner.cpp - as little Vulkan as one pipeline and a row of dispatches need.
 #include "bench/KernelRunner.h"
 
-#include "compiler/kernels/Catalog.h"
+#include "schemas/Catalog.h"
 
 #include <chrono>
 

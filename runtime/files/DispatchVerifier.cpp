@@ -4,8 +4,8 @@
 // view.
 #include "runtime/files/DispatchVerifier.h"
 
-#include "runtime/files/Catalog.h"
 #include "runtime/files/Container.h"
+#include "schemas/Catalog.h"
 #include "support/Checked.h"
 
 #include <algorithm>
@@ -59,7 +59,7 @@ constexpr RolePlace RolePlaces[] = {
 class DispatchVerifier {
 public:
   explicit DispatchVerifier(const Dispatch &dispatch)
-      : dispatch(dispatch), entry(*findCatalogKernel(view(*dispatch.kernel.catalog()))) {}
+      : dispatch(dispatch), entry(*catalog::find(view(*dispatch.kernel.catalog()))) {}
 
   Status run() {
     if (dispatch.grid[2] > 1)
@@ -95,8 +95,8 @@ private:
     return std::nullopt;
   }
   uint64_t push(std::string_view name) const {
-    for (size_t i = 0; i < entry.push.size(); ++i)
-      if (entry.push[i].name == name)
+    for (size_t i = 0; i < entry.pushes.size(); ++i)
+      if (entry.pushes[i].name == name)
         return dispatch.push[i];
     return 0;
   }
@@ -112,8 +112,8 @@ private:
     std::optional<size_t> i = bindingOf(role);
     if (!i)
       return Status::ok();
-    const uint64_t have =
-        dispatch.views[*i].bytes / elementBytes(dispatch.kernel.bindings()->Get(uint32_t(*i))->element());
+    const uint64_t have = dispatch.views[*i].bytes /
+                          catalog::elementBytes(dispatch.kernel.bindings()->Get(uint32_t(*i))->element());
     if (count > have)
       return corrupt() << "reaches " << count << " elements of " << role << ", its view has " << have;
     return Status::ok();
@@ -310,7 +310,7 @@ private:
   }
   Status cache(uint64_t kvHeads) const {
     const std::optional<size_t> i = bindingOf("cache");
-    const uint64_t element = elementBytes(dispatch.kernel.bindings()->Get(uint32_t(*i))->element());
+    const uint64_t element = catalog::elementBytes(dispatch.kernel.bindings()->Get(uint32_t(*i))->element());
     return reach("cache", times(dispatch.pages, kvHeads, 2 * cacheHeadBytes()) / element);
   }
 
@@ -364,7 +364,7 @@ private:
   }
 
   const Dispatch &dispatch;
-  const CatalogKernel &entry;
+  const catalog::Kernel &entry;
 };
 
 } // namespace

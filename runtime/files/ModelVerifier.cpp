@@ -5,10 +5,10 @@
 // (verifySizes).
 #include "runtime/files/ModelVerifier.h"
 
-#include "runtime/files/Catalog.h"
 #include "runtime/files/Container.h"
 #include "runtime/files/DispatchVerifier.h"
 #include "runtime/files/Expression.h"
+#include "schemas/Catalog.h"
 #include "schemas/Header.h"
 #include "schemas/StepTable.h"
 #include "support/Checked.h"
@@ -370,7 +370,7 @@ private:
   Status checkKernels() const {
     LORAC_TRY(checkUnique(*model.kernels(), "kernels"));
     for (const fbs::Kernel *kernel : *model.kernels()) {
-      const CatalogKernel *entry = findCatalogKernel(view(*kernel->catalog()));
+      const catalog::Kernel *entry = catalog::find(view(*kernel->catalog()));
       if (!entry)
         return Status(Code::Unsupported)
                << name << ": kernel " << quoted(*kernel->name()) << " is a " << quoted(*kernel->catalog())
@@ -416,7 +416,7 @@ private:
     return 0;
   }
 
-  Status checkConstants(const fbs::Kernel &kernel, const CatalogKernel &entry) const {
+  Status checkConstants(const fbs::Kernel &kernel, const catalog::Kernel &entry) const {
     const size_t count = sizeOf(kernel.constants());
     if (count != entry.constants.size())
       return corrupt() << "kernel " << quoted(*kernel.name()) << " has " << count << " constants, "
@@ -426,7 +426,7 @@ private:
     for (uint32_t i = 0; i < count; ++i) {
       const fbs::Constant &constant = *kernel.constants()->Get(i);
       auto row = std::find_if(entry.constants.begin(), entry.constants.end(),
-                              [&](const CatalogConstant &c) { return c.name == view(*constant.name()); });
+                              [&](const catalog::Constant &c) { return c.name == view(*constant.name()); });
       if (row == entry.constants.end())
         return corrupt() << "kernel " << quoted(*kernel.name()) << " has constant "
                          << quoted(*constant.name()) << ", which " << entry.name << " does not have";
@@ -437,11 +437,11 @@ private:
     return Status::ok();
   }
 
-  Status checkBindings(const fbs::Kernel &kernel, const CatalogKernel &entry) const {
+  Status checkBindings(const fbs::Kernel &kernel, const catalog::Kernel &entry) const {
     const auto &bindings = *kernel.bindings();
     uint32_t count = 0;
-    for (const CatalogBinding &row : entry.bindings) {
-      if (row.condition != "ALWAYS" && constantOf(kernel, row.condition) == 0)
+    for (const catalog::Binding &row : entry.bindings) {
+      if (!catalog::isBound(row, [&](std::string_view constant) { return constantOf(kernel, constant); }))
         continue;
       const fbs::Binding *binding = count < bindings.size() ? bindings[count] : nullptr;
       if (!binding || view(*binding->role()) != row.role || binding->access() != row.access ||
@@ -455,17 +455,17 @@ private:
       return corrupt() << "kernel " << quoted(*kernel.name()) << " has " << bindings.size() << " bindings, "
                        << entry.name << " has " << count << " with these constants";
     const size_t pushes = sizeOf(kernel.push());
-    for (uint32_t i = 0; i < std::min(pushes, entry.push.size()); ++i)
-      if (view(*kernel.push()->Get(i)) != entry.push[i].name)
+    for (uint32_t i = 0; i < std::min(pushes, entry.pushes.size()); ++i)
+      if (view(*kernel.push()->Get(i)) != entry.pushes[i].name)
         return corrupt() << "kernel " << quoted(*kernel.name()) << ": push constant " << i << " is "
-                         << quoted(*kernel.push()->Get(i)) << ", expected " << entry.push[i].name;
-    if (pushes != entry.push.size())
+                         << quoted(*kernel.push()->Get(i)) << ", expected " << entry.pushes[i].name;
+    if (pushes != entry.pushes.size())
       return corrupt() << "kernel " << quoted(*kernel.name()) << " has " << pushes << " push constants, "
-                       << entry.name << " has " << entry.push.size();
+                       << entry.name << " has " << entry.pushes.size();
     return Status::ok();
   }
 
-  Status checkEpilogue(const fbs::Kernel &kernel, const CatalogKernel &entry) const {
+  Status checkEpilogue(const fbs::Kernel &kernel, const catalog::Kernel &entry) const {
     const bool linear = entry.name == "linear", map = entry.name == "map";
     const auto at = [&] { return corrupt() << "kernel " << quoted(*kernel.name()) << ": epilogue "; };
     const size_t count = sizeOf(kernel.epilogue());
@@ -632,7 +632,7 @@ private:
         return corrupt() << at << "dispatches kernel " << command.kernel() << " of "
                          << model.kernels()->size();
       kernel = model.kernels()->Get(command.kernel());
-      if (!program.adapters() && findCatalogKernel(view(*kernel->catalog()))->adapter)
+      if (!program.adapters() && catalog::find(view(*kernel->catalog()))->adapter)
         return corrupt() << at << "dispatches " << view(*kernel->catalog())
                          << " in a program with adapters off";
       wantViews = kernel->bindings()->size();
@@ -822,7 +822,7 @@ private:
                         << " bytes) ends after buffer " << quoted(*buffer.name()) << " of " << limit
                         << " bytes";
         const uint64_t element =
-            kernel ? elementBytes(kernel->bindings()->Get(j)->element()) : sizeof(uint32_t);
+            kernel ? catalog::elementBytes(kernel->bindings()->Get(j)->element()) : sizeof(uint32_t);
         if (*size % element != 0)
           return here() << "has " << *size << " bytes, no multiple of its element's " << element;
         if (j < std::size(sizes))

@@ -1,8 +1,8 @@
 //===- Needs.cpp - what a model file asks of a device -----------------------===//
 #include "runtime/device/vulkan/Plan.h"
-#include "runtime/files/Catalog.h"
 #include "runtime/files/Expression.h"
 #include "runtime/files/ModelFile.h"
+#include "schemas/Catalog.h"
 
 #include <algorithm>
 #include <cstring>
@@ -45,7 +45,7 @@ private:
     entry.name = kernel.name()->str();
     for (const fbs::Binding *binding : *kernel.bindings())
       entry.bindings.push_back({binding->role()->str(), binding->access() == fbs::Access::Read,
-                                uint32_t(elementBytes(binding->element())), 0});
+                                uint32_t(catalog::elementBytes(binding->element())), 0});
     entry.pushBytes = kernel.push() ? kernel.push()->size() * 4 : 0;
     for (const fbs::Variant *variant : *kernel.variants()) {
       std::span<const uint8_t> code =

@@ -7,9 +7,9 @@
 #include "runtime/device/vulkan/RawRead.h"
 #include "runtime/device/vulkan/Stopwatch.h"
 #include "runtime/device/vulkan/Timestamps.h"
-#include "runtime/files/Catalog.h"
 #include "runtime/files/Expression.h"
 #include "runtime/files/ModelFile.h"
+#include "schemas/Catalog.h"
 
 #include <algorithm>
 #include <numeric>
@@ -76,12 +76,11 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
   std::unique_ptr<VulkanModel> opened(new VulkanModel(std::move(context), index, model, symbols));
   opened->counts.driverNanoseconds = driverNanoseconds;
   Context &device = *opened->context;
-  std::span<const CatalogKernel> catalog = kernelCatalog();
-  for (const CatalogKernel &kernel : catalog)
+  for (const catalog::Kernel &kernel : catalog::Kernels)
     opened->counts.dispatchesByKernel.emplace_back(kernel.name, 0);
   for (const fbs::Kernel *kernel : *model.metadata().kernels())
     opened->catalogIndex.push_back(
-        size_t(findCatalogKernel(kernel->catalog()->string_view()) - catalog.data()));
+        size_t(catalog::find(kernel->catalog()->string_view()) - catalog::Kernels));
   opened->programs.resize(model.metadata().programs()->size());
   if (const auto &weights = plan.spaces[size_t(fbs::Space::Weight)]; !weights.empty())
     opened->weightPlan = weights.front();
@@ -236,13 +235,12 @@ Result<ReadTimes> VulkanModel::timeReads(const ReadKernel &kernel, uint64_t byte
 }
 
 void VulkanModel::count(const Tally &tally) {
-  std::span<const CatalogKernel> catalog = kernelCatalog();
   counts.barriers += tally.barriers;
   for (size_t kernel = 0; kernel < tally.dispatches.size(); ++kernel) {
     uint64_t dispatches = tally.dispatches[kernel];
     counts.dispatches += dispatches;
     counts.dispatchesByKernel[catalogIndex[kernel]].second += dispatches;
-    if (catalog[catalogIndex[kernel]].adapter)
+    if (catalog::Kernels[catalogIndex[kernel]].adapter)
       counts.adapterDispatches += dispatches;
   }
 }

@@ -2,7 +2,7 @@
 // says.
 #include "compiler/kernels/KernelCompiler.h"
 
-#include "compiler/kernels/Catalog.h"
+#include "schemas/Catalog.h"
 
 #include <gtest/gtest.h>
 

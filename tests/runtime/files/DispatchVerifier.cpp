@@ -1,10 +1,10 @@
 // What a dispatch may reach: one edit of tinyModel() a line, and the sentence that refuses it.
 #include "runtime/files/DispatchVerifier.h"
 
-#include "runtime/files/Catalog.h"
 #include "runtime/files/Container.h"
 #include "runtime/files/ModelFile.h"
 #include "runtime/files/ModelVerifier.h"
+#include "schemas/Catalog.h"
 #include "schemas/Header.h"
 #include "tests/runtime/files/TinyModel.h"
 #include "tests/support/StatusTest.h"
@@ -331,7 +331,7 @@ TEST(Dispatch, BoundsMap) {
 // A kernel that the catalog gains has to gain its check: without it, it would be refused as our mistake.
 TEST(Dispatch, EveryCatalogKernelIsChecked) {
   const TinyModel tiny = tinyModel();
-  for (const CatalogKernel &entry : kernelCatalog())
+  for (const catalog::Kernel &entry : catalog::Kernels)
     EXPECT_TRUE(std::any_of(tiny.model.kernels.begin(), tiny.model.kernels.end(), [&](const auto &kernel) {
       return kernel->catalog == entry.name;
     })) << entry.name;

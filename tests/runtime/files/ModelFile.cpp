@@ -1,7 +1,7 @@
 #include "runtime/files/ModelFile.h"
 
-#include "runtime/files/Catalog.h"
 #include "runtime/files/ModelVerifier.h"
+#include "schemas/Catalog.h"
 #include "schemas/Header.h"
 #include "support/Checked.h"
 #include "tests/runtime/files/TinyModel.h"
@@ -1247,20 +1247,20 @@ TEST(ModelFile, RejectsSpecialIds) {
 
 TEST(Catalog, TinyModelCoversEveryKernel) {
   TinyModel tiny = tinyModel();
-  for (const CatalogKernel &entry : kernelCatalog()) {
-    EXPECT_EQ(findCatalogKernel(entry.name), &entry);
+  for (const catalog::Kernel &entry : catalog::Kernels) {
+    EXPECT_EQ(catalog::find(entry.name), &entry);
     EXPECT_TRUE(std::any_of(tiny.model.kernels.begin(), tiny.model.kernels.end(), [&](const auto &k) {
       return k->catalog == entry.name;
     })) << entry.name;
-    EXPECT_LE(entry.push.size(), 32u) << entry.name;
+    EXPECT_LE(entry.pushes.size(), 32u) << entry.name;
     // Every condition is a constant of the same kernel.
-    for (const CatalogBinding &binding : entry.bindings)
+    for (const catalog::Binding &binding : entry.bindings)
       EXPECT_TRUE(binding.condition == "ALWAYS" ||
                   std::any_of(entry.constants.begin(), entry.constants.end(),
                               [&](const auto &c) { return c.name == binding.condition; }))
           << entry.name << " " << binding.role;
   }
-  EXPECT_EQ(findCatalogKernel("nothing"), nullptr);
+  EXPECT_EQ(catalog::find("nothing"), nullptr);
 }
 
 } // namespace

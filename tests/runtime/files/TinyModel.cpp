@@ -1,6 +1,6 @@
 #include "tests/runtime/files/TinyModel.h"
 
-#include "runtime/files/Catalog.h"
+#include "schemas/Catalog.h"
 #include "schemas/Header.h"
 #include "support/Checked.h"
 #include "support/Digest.h"
@@ -158,27 +158,27 @@ private:
 };
 
 /// A kernel as the catalog has it under these constants, with one variant of 20 bytes of code.
-void addKernel(TinyModel &tiny, const std::string &name, const std::string &catalog,
+void addKernel(TinyModel &tiny, const std::string &name, const std::string &catalogName,
                const std::map<std::string, int64_t> &constants,
                std::vector<fbs::EpilogueTerm> epilogue = {}) {
-  const CatalogKernel &entry = *findCatalogKernel(catalog);
+  const catalog::Kernel &entry = *catalog::find(catalogName);
   const auto valueOf = [&](std::string_view constant) { // the smallest where nothing is said
-    for (const CatalogConstant &row : entry.constants)
+    for (const catalog::Constant &row : entry.constants)
       if (auto given = constants.find(std::string(constant)); row.name == constant)
         return given != constants.end() ? given->second : row.minimum;
     return int64_t(0);
   };
   auto kernel = std::make_unique<fbs::KernelT>();
   kernel->name = name;
-  kernel->catalog = catalog;
-  for (const CatalogConstant &row : entry.constants) {
+  kernel->catalog = catalogName;
+  for (const catalog::Constant &row : entry.constants) {
     auto made = std::make_unique<fbs::ConstantT>();
     made->name = row.name;
     made->value = valueOf(row.name);
     kernel->constants.push_back(std::move(made));
   }
-  for (const CatalogBinding &row : entry.bindings) {
-    if (row.condition != "ALWAYS" && valueOf(row.condition) == 0)
+  for (const catalog::Binding &row : entry.bindings) {
+    if (!catalog::isBound(row, valueOf))
       continue;
     auto made = std::make_unique<fbs::BindingT>();
     made->role = row.role;
@@ -186,7 +186,7 @@ void addKernel(TinyModel &tiny, const std::string &name, const std::string &cata
     made->element = row.element;
     kernel->bindings.push_back(std::move(made));
   }
-  for (const CatalogPush &row : entry.push)
+  for (const catalog::Push &row : entry.pushes)
     kernel->push.emplace_back(row.name);
   kernel->epilogue = std::move(epilogue);
   auto variant = std::make_unique<fbs::VariantT>();
