@@ -186,9 +186,9 @@ def llama_worker(layers, adapter, *models):
         ended = time.perf_counter()
         return {"prompt": request["prompt"] / (between - began), "decode": request["new"] / (ended - between)}
 
-    for path in models:
-        measure({"model": path, "prompt": SHORT, "new": 2})
-    measure({"model": models[0], "prompt": SHORT, "new": 2, "adapter": True})
+    for path in models:  # each length and the adapter have pipelines of their own
+        for request in {"prompt": LONG}, {"prompt": SHORT}, {"prompt": SHORT, "adapter": True}:
+            measure({"model": path, "new": 2, **request})
     serve(measure)
 
 
