@@ -199,6 +199,14 @@ SmallVector<std::pair<StringRef, int64_t>> storageConstants(const packed::Type &
           {"NESTED", type.nested}};
 }
 
+/// A width that is a multiple of this leaves linear no TAIL: blocks of x, and where two groups share a word
+/// of scales, pairs of groups.
+int64_t wholeValues(const packed::Type &type) {
+  const packed::Scales scales = packed::scalesOf(type);
+  bool pairs = scales == packed::Scales::Halves || scales == packed::Scales::Pairs;
+  return pairs ? 2 * type.group : BlockValues;
+}
+
 /// What the programs share: kernels, weight buffers and sites, each made once.
 class SharedParts {
 public:
@@ -652,7 +660,7 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   SmallVector<std::pair<StringRef, int64_t>> constants = storageConstants(planes.type);
   constants.append({{"ROWS", rowClass.blockRows},
                     {"TILES", tiles},
-                    {"TAIL", in % BlockValues != 0},
+                    {"TAIL", in % wholeValues(planes.type) != 0},
                     {"COMBINE", combine},
                     {"HAS_BIAS", !biases.empty()},
                     {"HAS_OPERAND0", op.getExtras().size() > 0},
