@@ -5,6 +5,7 @@
 #include "support/Checked.h"
 #include "support/Finite.h"
 #include "support/Half.h"
+#include "support/Halves.h"
 
 #include <algorithm>
 #include <atomic>
@@ -130,12 +131,10 @@ void decodeRow(Encoding encoding, const uint8_t *bytes, uint64_t cols, float *ou
     std::memcpy(out, bytes, cols * sizeof(float));
     return;
   case Encoding::F16:
-    for (uint64_t k = 0; k < cols; ++k)
-      out[k] = halfToFloat(load<uint16_t>(bytes + 2 * k));
+    halvesToFloats(bytes, cols, out);
     return;
   case Encoding::BF16:
-    for (uint64_t k = 0; k < cols; ++k)
-      out[k] = bfloatToFloat(load<uint16_t>(bytes + 2 * k));
+    bfloatsToFloats(bytes, cols, out);
     return;
   default:
     const Coding &coding = kCodings[size_t(encoding)];

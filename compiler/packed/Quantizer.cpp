@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <tuple>
@@ -15,11 +16,13 @@ namespace {
 
 constexpr uint64_t BlockValues = 32; ///< of ggml's simple block types
 
+/// Of finite values. Their bits without the sign are in the order of the magnitudes, and a maximum of
+/// integers may be taken in any order: compilers make vectors of that loop.
 float largestMagnitude(std::span<const float> values) {
-  float largest = 0;
+  int32_t largest = 0;
   for (float value : values)
-    largest = std::max(largest, std::fabs(value));
-  return largest;
+    largest = std::max(largest, std::bit_cast<int32_t>(value) & 0x7fffffff);
+  return std::bit_cast<float>(largest);
 }
 
 /// The nearest whole number, halves away from zero.
@@ -46,11 +49,11 @@ float quantizeInt8(std::span<const float> values, uint8_t *codes) {
 
 /// d·(q − 8): the value of largest magnitude becomes q = 0.
 float quantizeSymmetric(std::span<const float> values, uint8_t *codes) {
-  float extreme = 0;
-  for (float value : values)
-    if (std::fabs(value) > std::fabs(extreme))
-      extreme = value;
-  const float scale = extreme / -8;
+  // With its sign, and of several the first.
+  const float magnitude = largestMagnitude(values);
+  const float extreme =
+      *std::find_if(values.begin(), values.end(), [&](float value) { return std::fabs(value) == magnitude; });
+  const float scale = (magnitude == 0 ? 0 : extreme) / -8;
   const double factor = inverse(scale);
   for (size_t i = 0; i < values.size(); ++i)
     codes[i] = uint8_t(std::clamp(int32_t(double(values[i]) * factor + 8.5), 0, 15));

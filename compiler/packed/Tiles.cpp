@@ -2,6 +2,7 @@
 
 #include "support/Checked.h"
 #include "support/Half.h"
+#include "support/Halves.h"
 
 #include <algorithm>
 #include <bit>
@@ -75,7 +76,16 @@ void Tiles::place(uint64_t row, const Row &values) {
 uint64_t Tiles::place(uint64_t row, std::span<const float> values) {
   uint8_t *piece = codesOf(row);
   const uint64_t step = pieceValues(type.code);
-  uint64_t good = cols;
+  if (type.code == Code::F16) {
+    std::vector<uint8_t> halves(codeRowBytes(type, cols)); // zeros behind the last value
+    const bool all = floatsToHalves(values.data(), cols, halves.data());
+    for (uint64_t at = 0; at < halves.size(); at += PieceBytes, piece += PieceStep)
+      std::memcpy(piece, halves.data() + at, PieceBytes);
+    if (all)
+      return cols;
+    auto beyond = [](float value) { return (floatToHalf(value) & 0x7c00u) == 0x7c00u; };
+    return uint64_t(std::find_if(values.begin(), values.end(), beyond) - values.begin());
+  }
   for (uint64_t k = 0; k < cols; k += step, piece += PieceStep) {
     const uint64_t count = std::min(step, cols - k);
     if (type.code == Code::F32) {
@@ -83,14 +93,11 @@ uint64_t Tiles::place(uint64_t row, std::span<const float> values) {
       continue;
     }
     for (uint64_t i = 0; i < count; ++i) {
-      const uint16_t half =
-          type.code == Code::F16 ? floatToHalf(values[k + i]) : floatToBfloat(values[k + i]);
-      if (type.code == Code::F16 && (half & 0x7c00u) == 0x7c00u)
-        good = std::min(good, k + i);
-      std::memcpy(piece + i * 2, &half, 2);
+      const uint16_t bfloat = floatToBfloat(values[k + i]);
+      std::memcpy(piece + i * 2, &bfloat, 2);
     }
   }
-  return good;
+  return cols;
 }
 
 } // namespace lorac::packed
