@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -360,7 +361,8 @@ def page(told):
     def text(value):
         return f"{value['median']:.3g} ({value['min']:.3g} to {value['max']:.3g})"
     lines = [f"# Peers on {told['device']}", "", "Made by", "", f"    {told['command']}", "",
-             f"on {told['machine']}; {len(told['rounds'])} rounds; medians, in brackets the lowest and the highest. {told['versions']}.", "",
+             f"on {told['machine']}; {len(told['rounds'])} rounds; medians, in brackets the lowest and the highest. {told['versions']}. "
+             f"Load of the machine at the start: {told['load']:.1f}; above the number of cores, others ran beside it and only ratios mean something.", "",
              "| ratio, by round | median (range) | pairs |", "| --- | --- | --- |"]
     lines += [f"| {what} | {text(value)} | {value['pairs']} |" for what, value in told["ratios"].items()]
     lines += ["", "| tokens/s | prompt | decode |", "| --- | --- | --- |"]
@@ -401,7 +403,8 @@ def main():
         sys.exit("peers.py: no entry begins so")
     devices = json.loads(subprocess.run([arguments.lorac, "devices", "--json"], capture_output=True, text=True, check=True).stdout)["devices"]
     told = {"device": f"{devices[0]['name']}, {devices[0]['driver']}", "machine": machine(), "versions": versions(made),
-            "command": "python3 bench/peers/peers.py " + " ".join(sys.argv[1:]), "rounds": []}
+            "command": ("scripts/mesa.sh " if "mesa-backports" in os.environ.get("VK_DRIVER_FILES", "") else "") +
+            shlex.join(["python3", "bench/peers/peers.py", *sys.argv[1:]]), "load": os.getloadavg()[0], "rounds": []}
     for number in range(arguments.rounds):
         measured = {}
         for name in (list(chosen) if number % 2 == 0 else reversed(list(chosen))):
