@@ -3,6 +3,8 @@
 
 #include "schemas/Catalog.h"
 
+#include <shaderc/shaderc.hpp>
+
 #include <chrono>
 
 namespace lorac::bench {
@@ -30,6 +32,17 @@ VkFormat texelFormat(fbs::Element element) {
 }
 
 } // namespace
+
+std::vector<uint32_t> compileGlsl(const char *source) {
+  shaderc::CompileOptions options;
+  options.SetTargetEnvironment(shaderc_target_env_vulkan, shaderc_env_version_vulkan_1_1);
+  options.SetOptimizationLevel(shaderc_optimization_level_performance);
+  const shaderc::SpvCompilationResult result =
+      shaderc::Compiler().CompileGlslToSpv(source, shaderc_compute_shader, "benchmark", options);
+  if (result.GetCompilationStatus() != shaderc_compilation_status_success)
+    throw VulkanFailure(result.GetErrorMessage());
+  return {result.cbegin(), result.cend()};
+}
 
 KernelRunner::KernelRunner() {
   VkApplicationInfo application = {VK_STRUCTURE_TYPE_APPLICATION_INFO};
@@ -168,7 +181,7 @@ const KernelRunner::Kernel *KernelRunner::kernel(std::span<const uint32_t> spirv
 }
 
 const KernelRunner::Kernel *KernelRunner::kernel(const KernelRequest &request, std::string_view variant) {
-  Result<std::vector<CompiledVariant>> compiled = compileVulkan(request);
+  Result<std::vector<CompiledVariant>> compiled = compileVulkan(request, nullptr, variant);
   if (!compiled)
     throw VulkanFailure(compiled.status().message());
   for (const CompiledVariant &candidate : *compiled) {

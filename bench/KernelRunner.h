@@ -8,8 +8,8 @@
 
 #include <vulkan/vulkan.h>
 
+#include <cstring>
 #include <deque>
-#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -21,6 +21,9 @@ namespace lorac::bench {
 struct VulkanFailure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+/// SPIR-V of a compute shader that is no kernel of the catalog.
+std::vector<uint32_t> compileGlsl(const char *source);
 
 class KernelRunner {
 public:
@@ -62,9 +65,9 @@ public:
   size_t maxTexels() const { return texelLimit; }
 
   const Buffer *buffer(size_t bytes);
-  template <typename T> const Buffer *upload(std::span<const T> values) {
-    const Buffer *made = buffer(values.size_bytes());
-    std::copy_n(reinterpret_cast<const std::byte *>(values.data()), values.size_bytes(), made->data);
+  template <typename T> const Buffer *upload(const std::vector<T> &values) {
+    const Buffer *made = buffer(values.size() * sizeof(T));
+    std::memcpy(made->data, values.data(), made->bytes);
     return made;
   }
   const Kernel *kernel(std::span<const uint32_t> spirv, std::vector<VkFormat> formats, size_t pushWords);

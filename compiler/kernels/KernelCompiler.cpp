@@ -49,6 +49,27 @@ Status refuse(const KernelRequest &request) {
   return Status(Code::InvalidArgument) << "kernel " << request.catalog << ": ";
 }
 
+/// The constants of a weight's planes must name one of the packed types.
+Status checkPacked(const KernelRequest &request) {
+  const int64_t weight = valueOf(request, "WEIGHT"), group = valueOf(request, "GROUP"),
+                scales = valueOf(request, "HAS_SCALES"), pairs = valueOf(request, "HAS_PAIRS"),
+                zero = valueOf(request, "ZERO_POINT"), nested = valueOf(request, "NESTED");
+  bool known = group % 32 == 0 && zero <= pairs;
+  if (weight <= 2) // f32, f16, bf16
+    known = known && group == 0 && scales == 0 && pairs == 0 && nested == 0;
+  else if (weight == 3) // int8
+    known = known && scales == 1 && pairs == 0 && nested == 0;
+  else if (weight == 4) // int4
+    known = known && group != 0 && scales + pairs == 1 && nested == 0;
+  else // nf4, fp4
+    known = known && group != 0 && scales == 1 && pairs == 0;
+  if (!known)
+    return refuse(request) << "constants WEIGHT " << weight << ", GROUP " << group << ", HAS_SCALES "
+                           << scales << ", HAS_PAIRS " << pairs << ", ZERO_POINT " << zero << ", NESTED "
+                           << nested << " are no packed type";
+  return {};
+}
+
 /// Constants against the catalog's ranges, then what the bodies ask for beyond them.
 Status checkConstants(const KernelRequest &request) {
   std::span<const catalog::Constant> constants = catalog::constants(request.catalog);
@@ -68,6 +89,7 @@ Status checkConstants(const KernelRequest &request) {
     if (!known)
       return refuse(request) << "constant " << name << " is not in the catalog";
   }
+  LORAC_TRY(checkPacked(request));
   if (valueOf(request, "HEAD") % 2 != 0)
     return refuse(request) << "constant HEAD is " << valueOf(request, "HEAD") << ", expected an even number";
   if (request.catalog == "linear" && valueOf(request, "GATHERED") != 0 && valueOf(request, "ADAPTERS") == 0)
@@ -227,13 +249,16 @@ Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const st
 
 } // namespace
 
-Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request, const KernelCache *cache) {
+Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request, const KernelCache *cache,
+                                                   std::string_view only) {
   if (!catalog::find(request.catalog))
     return Status(Code::NotFound) << "kernel " << request.catalog << " is not in the catalog";
   LORAC_TRY(checkConstants(request));
   LORAC_ASSIGN(std::string epilogue, epilogueText(request));
   std::vector<CompiledVariant> variants;
   for (const Form &form : Forms) {
+    if (!only.empty() && only != form.name)
+      continue;
     LORAC_ASSIGN(std::vector<uint32_t> spirv, compileForm(request, epilogue, form, cache));
     variants.push_back({form.name, form.features, form.texel, VulkanLanes, std::move(spirv)});
   }

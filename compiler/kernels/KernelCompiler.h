@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac {
@@ -37,9 +38,9 @@ constexpr uint32_t VulkanLanes = 8;
 /// binding i of descriptor set 0 is element i of catalog::bindings(name, constants); push constants are the
 /// catalog's, u32 each from offset 0. NotFound for an unknown kernel; InvalidArgument names the constant that
 /// is missing, unknown or out of range, or the epilogue's mistake. Any number of threads may call it.
-/// With a cache, what it has is not compiled again.
-Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request,
-                                                   const KernelCache *cache = nullptr);
+/// With a cache, what it has is not compiled again. `only` names the one variant to compile; empty: all.
+Result<std::vector<CompiledVariant>>
+compileVulkan(const KernelRequest &request, const KernelCache *cache = nullptr, std::string_view only = {});
 
 /// shaders/raw_read.kernel, which no model uses and no catalog lists: what a device reads at most, through
 /// one texel buffer or one storage buffer, in groups of `lanes`.
