@@ -255,7 +255,8 @@ LogicalResult WeightsOp::verify() {
                            << ", expected the symbol of a weight";
   // The planes follow each other: values or codes of all tensors, scales of all, nested scales of all.
   int64_t previous = -1;
-  for (std::optional<ArrayRef<int64_t>> plane : {std::optional(getStarts()), getScales(), getNestedScales()}) {
+  for (std::optional<ArrayRef<int64_t>> plane :
+       {std::optional(getStarts()), getScales(), getNestedScales()}) {
     if (!plane)
       continue;
     if (plane->size() != getHolds().size())
