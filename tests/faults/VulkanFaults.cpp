@@ -201,11 +201,14 @@ void VulkanFaults::printCounts() const {
 }
 
 TEST_F(VulkanFaults, EveryCallWithEveryCode) {
-  const std::set<std::string> elsewhere = {
-      "vkEnumerateInstanceLayerProperties", "vkCreateDebugUtilsMessengerEXT", // the layer's
-      "vkGetPipelineCacheData",                                               // a cache's on disk
-      "vkCreateQueryPool", "vkDestroyQueryPool", "vkGetQueryPoolResults",     // a profile's, which no session makes
-      "vkFlushMappedMemoryRanges", "vkInvalidateMappedMemoryRanges"};         // memory that is not coherent
+  const std::set<std::string> elsewhere = {"vkEnumerateInstanceLayerProperties",
+                                           "vkCreateDebugUtilsMessengerEXT", // the layer's
+                                           "vkGetPipelineCacheData",         // a cache's on disk
+                                           "vkCreateQueryPool",
+                                           "vkDestroyQueryPool",
+                                           "vkGetQueryPoolResults", // a profile's, which no session makes
+                                           "vkFlushMappedMemoryRanges",
+                                           "vkInvalidateMappedMemoryRanges"}; // memory that is not coherent
   for (const shim::Function &function : shim::functions()) {
     if (elsewhere.count(function.name) > 0)
       continue;
