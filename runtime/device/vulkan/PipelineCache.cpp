@@ -35,10 +35,14 @@ bool namesDriver(std::span<const uint8_t> data, const DriverIdentity &identity) 
   VkPipelineCacheHeaderVersionOne inner;
   if (data.size() < sizeof inner)
     return false;
+  uint32_t version; // an enum, and the file may hold a number that is none
+  std::memcpy(&version, data.data() + offsetof(VkPipelineCacheHeaderVersionOne, headerVersion),
+              sizeof version);
+  if (version != VK_PIPELINE_CACHE_HEADER_VERSION_ONE)
+    return false;
   std::memcpy(&inner, data.data(), sizeof inner);
   return inner.headerSize >= sizeof inner && inner.headerSize <= data.size() &&
-         inner.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && inner.vendorID == identity.vendor &&
-         inner.deviceID == identity.device &&
+         inner.vendorID == identity.vendor && inner.deviceID == identity.device &&
          std::equal(identity.cacheUuid.begin(), identity.cacheUuid.end(), inner.pipelineCacheUUID);
 }
 
