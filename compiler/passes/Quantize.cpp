@@ -179,7 +179,7 @@ struct QuantizePass final : public lorac::impl::QuantizePassBase<QuantizePass> {
     auto typeOf = [&](StringRef site) -> FailureOr<lora::PackedAttr> {
       packed::Type type = typeAt(site, weight, parsed, otherwise);
       std::string problem = packed::problemOf(type, uint64_t(weight.getTensorType().getDimSize(1)));
-      if (!problem.empty())
+      if (!problem.empty() && !weight.getPacked()) // else it keeps the type that it has
         return emitError(weight.getLoc())
                << "site '" << site << "': cannot be " << packed::nameOf(type) << ": " << problem
                << "; give it another type: --quantize '" << site << "=TYPE'";

@@ -324,3 +324,13 @@ module @impossible_combination {
   lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["int8-double"]}
   lora.weight @w from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x64xf32>
 }
+
+// -----
+
+// A matrix that has a packed type keeps it, so that a rule which its rows could not hold is no error.
+// CHECK-LABEL: module @rule_for_a_packed_matrix
+// CHECK: lora.weight @w {{.*}} : tensor<8x72xf32, #lora.packed<f16>>
+module @rule_for_a_packed_matrix {
+  lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["nf4"]}
+  lora.weight @w from(#lora.source<"/m", 0, 2304, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<8x72xf32, #lora.packed<f16>>
+}
