@@ -1,9 +1,8 @@
 // KernelRunner.cpp - as little Vulkan as one pipeline and a row of dispatches need.
 #include "bench/KernelRunner.h"
 
+#include "runtime/device/vulkan/TexelFormat.h"
 #include "schemas/Catalog.h"
-
-#include <shaderc/shaderc.hpp>
 
 #include <chrono>
 
@@ -15,34 +14,7 @@ void check(VkResult result, const char *what) {
     throw VulkanFailure(std::string(what) + " gave " + std::to_string(result));
 }
 
-VkFormat texelFormat(fbs::Element element) {
-  switch (element) {
-  case fbs::Element::U32:
-    return VK_FORMAT_R32_UINT;
-  case fbs::Element::U32x2:
-    return VK_FORMAT_R32G32_UINT;
-  case fbs::Element::U32x4:
-    return VK_FORMAT_R32G32B32A32_UINT;
-  case fbs::Element::F32:
-    return VK_FORMAT_R32_SFLOAT;
-  case fbs::Element::F32x4:
-    break;
-  }
-  return VK_FORMAT_R32G32B32A32_SFLOAT;
-}
-
 } // namespace
-
-std::vector<uint32_t> compileGlsl(const char *source) {
-  shaderc::CompileOptions options;
-  options.SetTargetEnvironment(shaderc_target_env_vulkan, shaderc_env_version_vulkan_1_1);
-  options.SetOptimizationLevel(shaderc_optimization_level_performance);
-  const shaderc::SpvCompilationResult result =
-      shaderc::Compiler().CompileGlslToSpv(source, shaderc_compute_shader, "benchmark", options);
-  if (result.GetCompilationStatus() != shaderc_compilation_status_success)
-    throw VulkanFailure(result.GetErrorMessage());
-  return {result.cbegin(), result.cend()};
-}
 
 KernelRunner::KernelRunner() {
   VkApplicationInfo application = {VK_STRUCTURE_TYPE_APPLICATION_INFO};
@@ -189,8 +161,9 @@ const KernelRunner::Kernel *KernelRunner::kernel(const KernelRequest &request, s
       continue;
     std::vector<VkFormat> formats;
     for (const catalog::Binding &binding : catalog::bindings(request.catalog, request.constants))
-      formats.push_back(candidate.texel && binding.access == fbs::Access::Read ? texelFormat(binding.element)
-                                                                               : VK_FORMAT_UNDEFINED);
+      formats.push_back(candidate.texel && binding.access == fbs::Access::Read
+                            ? vulkan::texelFormat(binding.element)
+                            : VK_FORMAT_UNDEFINED);
     return kernel(candidate.spirv, std::move(formats), catalog::pushes(request.catalog).size());
   }
   throw VulkanFailure("kernel " + request.catalog + " has no variant " + std::string(variant));

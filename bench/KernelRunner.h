@@ -22,9 +22,6 @@ struct VulkanFailure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// SPIR-V of a compute shader that is no kernel of the catalog.
-std::vector<uint32_t> compileGlsl(const char *source);
-
 class KernelRunner {
 public:
   struct Buffer {

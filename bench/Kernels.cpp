@@ -5,6 +5,7 @@
 // over the best raw read (16 bytes a lane, texel buffer or storage buffer), timed in turn with the case
 // itself, so that a machine's mood meets both.
 #include "bench/KernelRunner.h"
+#include "bench/Random.h"
 #include "tests/shaders/Packed.h"
 
 #include <benchmark/benchmark.h>
@@ -29,17 +30,6 @@ struct Options {
   size_t bytes = size_t(96) << 20;
 };
 
-/// splitmix64
-struct Random {
-  uint64_t state = 1;
-  uint64_t next() {
-    uint64_t z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-};
-
 /// A step's rows, and how compiler/passes/Select.cpp blocks them.
 struct RowClass {
   const char *name;
@@ -47,60 +37,33 @@ struct RowClass {
 };
 constexpr RowClass RowClasses[] = {{"one", 1, 1, 4}, {"few", 8, 8, 2}, {"many", MaxRows, 8, 2}};
 
-const char *const RawTexel = R"(#version 450
-layout(local_size_x = 8) in;
-layout(binding = 0) uniform usamplerBuffer source;
-layout(std430, binding = 1) writeonly buffer Sink { uint sink[]; };
-layout(push_constant) uniform Push { uint count; } push;
-void main() {
-  uint place = gl_WorkGroupID.x * push.count * 8u + gl_LocalInvocationID.x;
-  uvec4 sum = uvec4(0u);
-  for (uint i = 0u; i < push.count; i += 4u)
-    for (uint j = 0u; j < 4u; ++j)
-      sum ^= texelFetch(source, int(place + (i + j) * 8u));
-  sink[gl_GlobalInvocationID.x] = sum.x ^ sum.y ^ sum.z ^ sum.w;
-})";
-const char *const RawStorage = R"(#version 450
-layout(local_size_x = 8) in;
-layout(std430, binding = 0) readonly buffer Source { uvec4 source[]; };
-layout(std430, binding = 1) writeonly buffer Sink { uint sink[]; };
-layout(push_constant) uniform Push { uint count; } push;
-void main() {
-  uint place = gl_WorkGroupID.x * push.count * 8u + gl_LocalInvocationID.x;
-  uvec4 sum = uvec4(0u);
-  for (uint i = 0u; i < push.count; i += 4u)
-    for (uint j = 0u; j < 4u; ++j)
-      sum ^= source[place + (i + j) * 8u];
-  sink[gl_GlobalInvocationID.x] = sum.x ^ sum.y ^ sum.z ^ sum.w;
-})";
-
 /// The runner, x and y, and the raw reads that every case is held against.
 class Bench {
 public:
   explicit Bench(Options options) : options(std::move(options)) {
-    Random random;
+    Random random{1};
     x = runner.buffer(size_t(MaxRows) * roundedK() * 4);
     auto *values = reinterpret_cast<float *>(x->data);
     for (size_t i = 0; i < x->bytes / 4; ++i)
       values[i] = float(int64_t(random.next() >> 40) - (1 << 23)) * 0x1p-23f;
     y = runner.buffer(size_t(MaxRows) * this->options.rows * 4);
-    const uint32_t pieces = 2048, groups = uint32_t(this->options.bytes / (pieces * Lanes * 16));
-    rawBytes = double(groups) * pieces * Lanes * 16;
+    const uint32_t pieces = 2048 * Lanes, groups = uint32_t(this->options.bytes / (pieces * 16));
+    rawBytes = double(groups) * pieces * 16;
     const auto *source = runner.buffer(this->options.bytes);
     for (size_t i = 0; i < source->bytes / 8; ++i)
       reinterpret_cast<uint64_t *>(source->data)[i] = random.next();
     const auto *sink = runner.buffer(size_t(groups) * Lanes * 4);
-    auto record = [&](const char *text, VkFormat format) {
+    auto record = [&](bool texel) {
+      Result<std::vector<uint32_t>> spirv = compileRawRead(texel, Lanes);
+      if (!spirv)
+        throw VulkanFailure(spirv.status().message());
+      const VkFormat format = texel ? VK_FORMAT_R32G32B32A32_UINT : VK_FORMAT_UNDEFINED;
       const KernelRunner::Dispatch dispatch = {
-          runner.kernel(compileGlsl(text), {format, VK_FORMAT_UNDEFINED}, 1),
-          {source, sink},
-          {pieces},
-          groups,
-          1};
+          runner.kernel(*spirv, {format, VK_FORMAT_UNDEFINED}, 1), {source, sink}, {pieces}, groups, 1};
       return runner.record({&dispatch, 1});
     };
-    raw[0] = record(RawTexel, VK_FORMAT_R32G32B32A32_UINT);
-    raw[1] = record(RawStorage, VK_FORMAT_UNDEFINED);
+    raw[0] = record(true);
+    raw[1] = record(false);
     for (VkCommandBuffer commands : raw) // builds the machine code
       runner.run(commands);
   }
@@ -187,7 +150,7 @@ private:
   /// As many copies of a random matrix as fit, all in one buffer that the types take in turn.
   void writeMatrix(const PackedType &type) {
     preparedType = nullptr;
-    Random random;
+    Random random{1};
     const PackedMatrix w = shader::randomPacked(type, options.rows, options.k, random);
     matrixBytes = w.codes.size() * 4 + w.scales.size() * 4 + w.pairs.size() * 8 + w.nested.size() * 4;
     const size_t whole = matrixBytes + 6 * 256 + w.map.size() * 4,

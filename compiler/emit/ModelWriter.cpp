@@ -12,6 +12,7 @@
 #include "dialect/plan/Plan.h"
 #include "schemas/Catalog.h"
 #include "schemas/Header.h"
+#include "schemas/StoredWeight.h"
 #include "schemas/model_generated.h"
 #include "support/Checked.h"
 #include "support/Container.h"
@@ -61,21 +62,6 @@ TensorLocation locate(lora::WeightOp weight) {
   RankedTensorType type = weight.getTensorType();
   bool matrix = type.getRank() == 2;
   return locate(weight.getSource(), matrix ? type.getDimSize(0) : 1, type.getDimSize(matrix ? 1 : 0));
-}
-
-fbs::WeightType weightTypeOf(const packed::Type &type) {
-  constexpr fbs::WeightType types[] = {fbs::WeightType::F32,  fbs::WeightType::F16,  fbs::WeightType::BF16,
-                                       fbs::WeightType::Int8, fbs::WeightType::Int4, fbs::WeightType::NF4,
-                                       fbs::WeightType::FP4};
-  return types[size_t(type.code)];
-}
-
-fbs::ScaleType scaleTypeOf(const packed::Type &type) {
-  if (type.offset == packed::Offset::Zero)
-    return fbs::ScaleType::ZeroPairs;
-  constexpr fbs::ScaleType types[] = {fbs::ScaleType::None, fbs::ScaleType::Words, fbs::ScaleType::Halves,
-                                      fbs::ScaleType::Pairs, fbs::ScaleType::Bytes};
-  return types[size_t(packed::scalesOf(type))];
 }
 
 /// The kernels of a module, compiled, and where their code lies in the code segment.
@@ -512,9 +498,9 @@ flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Weight>>> Model
       auto at = [&](std::optional<ArrayRef<int64_t>> plane) {
         return plane ? offset + uint64_t((*plane)[i]) : 0;
       };
-      table.push_back(fbs::CreateWeight(*builder, nameOffset, weightTypeOf(type), rows, cols, start,
-                                        tileRows * packed::codeRowBytes(type, cols), scaleTypeOf(type),
-                                        type.group, at(buffer.getScales()),
+      table.push_back(fbs::CreateWeight(*builder, nameOffset, packed::weightTypeOf(type), rows, cols, start,
+                                        tileRows * packed::codeRowBytes(type, cols),
+                                        packed::scaleTypeOf(type), type.group, at(buffer.getScales()),
                                         tileRows * packed::scaleRowBytes(type, cols),
                                         at(buffer.getNestedScales()), packed::nestedBytes(type, rows, cols)));
     }

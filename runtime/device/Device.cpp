@@ -2,12 +2,26 @@
 #include "runtime/device/Device.h"
 
 #include "runtime/device/vulkan/VulkanModel.h"
+#include "runtime/files/ModelFile.h"
 
 #include <chrono>
 #include <cstdlib>
 #include <string_view>
 
 namespace lorac {
+
+std::vector<uint64_t> symbolValues(const ModelFile &model, const LoadSymbols &load, const StepSymbols &step) {
+  std::vector<uint64_t> values(model.metadata().symbols()->size(), 0);
+  values[model.symbolIndex("pages")] = load.pages;
+  values[model.symbolIndex("max_pages")] = load.maxPages;
+  values[model.symbolIndex("max_items")] = load.maxItems;
+  values[model.symbolIndex("max_entries")] = load.maxEntries;
+  values[model.symbolIndex("pool_bytes")] = load.poolBytes;
+  values[model.symbolIndex("rows")] = step.rows;
+  values[model.symbolIndex("out_rows")] = step.outRows;
+  values[model.symbolIndex("items")] = step.items;
+  return values;
+}
 
 std::vector<DeviceInfo> listDevices(std::string *why) {
   std::vector<DeviceInfo> result;

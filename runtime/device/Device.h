@@ -33,6 +33,9 @@ struct StepSymbols {
   uint64_t outRows = 0;
   uint64_t items = 0;
 };
+/// The values of the file's symbols, in its order.
+std::vector<uint64_t> symbolValues(const ModelFile &model, const LoadSymbols &load,
+                                   const StepSymbols &step = {});
 
 /// What was done since the model was opened; only grows. Tests gate on differences.
 struct DeviceCounters {

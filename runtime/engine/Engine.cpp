@@ -31,17 +31,6 @@ Status checkSymbol(const ModelFile &model, std::string_view name, uint64_t value
                                        << ", the model allows " << maximum << "; ask for less";
 }
 
-/// The file's symbols in its order; those of a step are 0.
-std::vector<uint64_t> valuesOf(const ModelFile &model, const LoadSymbols &load) {
-  std::vector<uint64_t> values(model.metadata().symbols()->size(), 0);
-  values[model.symbolIndex("pages")] = load.pages;
-  values[model.symbolIndex("max_pages")] = load.maxPages;
-  values[model.symbolIndex("max_items")] = load.maxItems;
-  values[model.symbolIndex("max_entries")] = load.maxEntries;
-  values[model.symbolIndex("pool_bytes")] = load.poolBytes;
-  return values;
-}
-
 } // namespace
 
 Result<EnginePlan> planEngine(const ModelFile &model, const EngineOptions &options) {
@@ -177,7 +166,7 @@ Result<std::shared_ptr<Engine>> Engine::create(std::shared_ptr<const ModelFile> 
   LORAC_ASSIGN(EnginePlan plan, planEngine(*model, options));
   const fbs::Model &metadata = model->metadata();
 
-  std::vector<uint64_t> symbols = valuesOf(*model, plan.symbols);
+  std::vector<uint64_t> symbols = lorac::symbolValues(*model, plan.symbols);
 
   LORAC_TRY(model->checkSizes(symbols));
 
@@ -233,11 +222,7 @@ Status Engine::noteLost(Status status) {
 // ---- measuring ----
 
 std::vector<uint64_t> Engine::symbolValues(const StepSymbols &step) const {
-  std::vector<uint64_t> values = valuesOf(*modelFile, plan.symbols);
-  values[modelFile->symbolIndex("rows")] = step.rows;
-  values[modelFile->symbolIndex("out_rows")] = step.outRows;
-  values[modelFile->symbolIndex("items")] = step.items;
-  return values;
+  return lorac::symbolValues(*modelFile, plan.symbols, step);
 }
 
 Result<DeviceProfiler *> Engine::profilerLocked() {

@@ -6,6 +6,7 @@
 
 #include "runtime/files/Container.h"
 #include "schemas/Catalog.h"
+#include "schemas/PackedType.h"
 #include "support/Checked.h"
 
 #include <algorithm>
@@ -168,23 +169,20 @@ private:
     return Status::ok();
   }
 
-  /// Values in 16 bytes of codes.
-  uint64_t pieceValues() const {
-    constexpr uint64_t Values[] = {4, 8, 8, 16, 32, 32, 32};
-    return Values[constant("WEIGHT")]; // within the catalog's range
-  }
+  /// Values in 16 bytes of codes; WEIGHT is within the catalog's range.
+  uint64_t pieceValues() const { return packed::pieceValues(packed::Code(constant("WEIGHT"))); }
   /// What a packed type has beside its codes, for `tiles` of rows of `in` values.
   Status planes(uint64_t tiles, uint64_t in) const {
     const uint64_t group = constant("GROUP");
     if (group != 0 && in % group != 0)
       return corrupt() << "has rows of " << in << " values in groups of " << group;
     const uint64_t groups = group == 0 ? 1 : in / group;
-    const bool words = group == 0 || constant("WEIGHT") >= 5;
+    const bool words = group == 0 || packed::isTable(packed::Code(constant("WEIGHT")));
     LORAC_TRY(reach("scales", constant("NESTED") != 0
                                   ? times(tiles, groups, 2)
                                   : times(tiles, words ? groups : ceilDiv(groups, 2), TileRows)));
     LORAC_TRY(reach("pairs", times(tiles, ceilDiv(groups, 2), TileRows)));
-    return reach("map", 256);
+    return reach("map", packed::MapValues);
   }
 
   Status embed() const {
@@ -234,8 +232,8 @@ private:
     LORAC_TRY(pushBetween("in_features", 1, UINT32_MAX));
     LORAC_TRY(pushBetween("tiles", 1, UINT32_MAX / TileRows));
     // Two groups share a word of scales, but for the types whose scales are f32 or codes.
-    const uint64_t whole =
-        constant("GROUP") != 0 && constant("WEIGHT") < 5 ? 2 * constant("GROUP") : BlockValues;
+    const bool shared = constant("GROUP") != 0 && !packed::isTable(packed::Code(constant("WEIGHT")));
+    const uint64_t whole = shared ? 2 * constant("GROUP") : BlockValues;
     if (in % whole != 0 && constant("TAIL") == 0)
       return corrupt() << "has in_features " << in << ", without TAIL it takes multiples of " << whole;
     // TILES counts for 8 lanes; a variant with more lanes takes fewer tiles a lane.

@@ -11,6 +11,7 @@
 #include "schemas/Catalog.h"
 #include "schemas/Header.h"
 #include "schemas/StepTable.h"
+#include "schemas/StoredWeight.h"
 #include "support/Checked.h"
 #include "support/Digest.h"
 #include "support/Fingerprint.h"
@@ -255,7 +256,7 @@ private:
 
   Status checkMatrix(const fbs::Weight &weight) const {
     const uint64_t rows = weight.rows(), cols = weight.cols();
-    const std::optional<packed::Type> type = packedTypeOf(weight);
+    const std::optional<packed::Type> type = packed::typeOf(weight);
     if (!type)
       return corrupt() << "weight " << quoted(*weight.name()) << " is "
                        << fbs::EnumNameWeightType(weight.type()) << " with scales of kind "
@@ -955,48 +956,6 @@ bool hasBoundedNames(std::span<const uint8_t> metadata) {
     verifier.EndTable();
   }
   return true;
-}
-
-/// How the scales of a type lie in a file.
-static fbs::ScaleType scaleTypeOf(const packed::Type &type) {
-  switch (packed::scalesOf(type)) {
-  case packed::Scales::None:
-    return fbs::ScaleType::None;
-  case packed::Scales::Words:
-    return fbs::ScaleType::Words;
-  case packed::Scales::Halves:
-    return fbs::ScaleType::Halves;
-  case packed::Scales::Pairs:
-    return type.offset == packed::Offset::Zero ? fbs::ScaleType::ZeroPairs : fbs::ScaleType::Pairs;
-  case packed::Scales::Bytes:
-    return fbs::ScaleType::Bytes;
-  }
-  return fbs::ScaleType::None;
-}
-
-std::optional<packed::Type> packedTypeOf(const fbs::Weight &weight) {
-  using enum fbs::WeightType;
-  struct Row {
-    fbs::WeightType stored;
-    packed::Code code;
-  };
-  static constexpr Row codes[] = {{F32, packed::Code::F32},   {F16, packed::Code::F16},
-                                  {BF16, packed::Code::BF16}, {Int8, packed::Code::Int8},
-                                  {Int4, packed::Code::Int4}, {NF4, packed::Code::NF4},
-                                  {FP4, packed::Code::FP4}};
-  for (const Row &row : codes)
-    if (row.stored == weight.type()) {
-      packed::Type type{row.code, weight.group()};
-      if (weight.scales() == fbs::ScaleType::Pairs)
-        type.offset = packed::Offset::Float;
-      else if (weight.scales() == fbs::ScaleType::ZeroPairs)
-        type.offset = packed::Offset::Zero;
-      type.nested = weight.scales() == fbs::ScaleType::Bytes;
-      if (!packed::problemOf(type).empty() || scaleTypeOf(type) != weight.scales())
-        return std::nullopt;
-      return type;
-    }
-  return std::nullopt;
 }
 
 Status verifyModel(const fbs::Model &model, std::span<const uint8_t> bytes, const std::string &name) {

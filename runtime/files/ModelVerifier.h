@@ -2,7 +2,6 @@
 #ifndef LORAC_RUNTIME_FILES_MODELVERIFIER_H
 #define LORAC_RUNTIME_FILES_MODELVERIFIER_H
 
-#include "schemas/PackedType.h"
 #include "schemas/model_generated.h"
 #include "support/Status.h"
 
@@ -30,9 +29,6 @@ constexpr size_t MaxCommands = 1 << 16; ///< of a program
 /// own verifier, which would walk the names of a list again for each kernel that shares it. True for what is
 /// malformed.
 bool hasBoundedNames(std::span<const uint8_t> metadata);
-
-/// The packed type of a matrix; nothing for a vector, or where code, scales and group make none.
-std::optional<packed::Type> packedTypeOf(const fbs::Weight &weight);
 
 /// All checks of `model` but those of the container (runtime/files/Container.h); `bytes` is the whole file,
 /// whose segments lie inside it. CorruptFile or Unsupported, with `name` in front.

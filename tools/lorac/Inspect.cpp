@@ -3,8 +3,8 @@
 #include "compiler/Compile.h"
 #include "runtime/engine/Engine.h"
 #include "runtime/files/Expression.h"
-#include "runtime/files/ModelVerifier.h"
 #include "schemas/Header.h"
+#include "schemas/StoredWeight.h"
 #include "tools/lorac/Commands.h"
 #include "tools/lorac/Console.h"
 
@@ -41,13 +41,7 @@ struct Peak {
 Result<Peak> peakMemory(const ModelFile &model) {
   LORAC_ASSIGN(EnginePlan plan, planEngine(model, {}));
   const fbs::Model &metadata = model.metadata();
-  std::vector<uint64_t> values(metadata.symbols()->size(), 0);
-  values[model.symbolIndex("pages")] = plan.symbols.pages;
-  values[model.symbolIndex("max_pages")] = plan.symbols.maxPages;
-  values[model.symbolIndex("max_items")] = plan.symbols.maxItems;
-  values[model.symbolIndex("max_entries")] = plan.symbols.maxEntries;
-  values[model.symbolIndex("pool_bytes")] = plan.symbols.poolBytes;
-  std::optional<uint64_t> arena = evaluate(*metadata.arena_bytes(), values);
+  std::optional<uint64_t> arena = evaluate(*metadata.arena_bytes(), symbolValues(model, plan.symbols));
   if (!arena)
     return Status(Code::Internal) << model.path() << ": the arena's size has no value; report this";
   return Peak{*arena, plan.symbols.pages * metadata.cache_page_bytes()};
@@ -55,7 +49,7 @@ Result<Peak> peakMemory(const ModelFile &model) {
 
 /// As `--quantize` names it.
 std::string weightTypeName(const fbs::Weight &weight) {
-  std::optional<packed::Type> type = packedTypeOf(weight);
+  std::optional<packed::Type> type = packed::typeOf(weight);
   return type ? packed::nameOf(*type) : "vector f32";
 }
 uint64_t weightBytes(const fbs::Weight &weight) {

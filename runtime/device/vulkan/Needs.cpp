@@ -12,18 +12,6 @@
 namespace lorac::vulkan {
 namespace {
 
-struct LoadValue {
-  const char *name;
-  uint64_t value;
-};
-std::array<LoadValue, 5> loadValues(const LoadSymbols &load) {
-  return {{{"pages", load.pages},
-           {"max_pages", load.maxPages},
-           {"max_items", load.maxItems},
-           {"max_entries", load.maxEntries},
-           {"pool_bytes", load.poolBytes}}};
-}
-
 class NeedsReader {
 public:
   NeedsReader(const ModelFile &model, const LoadSymbols &load)
@@ -116,16 +104,6 @@ private:
 };
 
 } // namespace
-
-std::vector<uint64_t> symbolValues(const ModelFile &model, const LoadSymbols &load, const StepSymbols &step) {
-  std::vector<uint64_t> values(model.metadata().symbols()->size(), 0);
-  for (const LoadValue &value : loadValues(load))
-    values[model.symbolIndex(value.name)] = value.value;
-  values[model.symbolIndex("rows")] = step.rows;
-  values[model.symbolIndex("out_rows")] = step.outRows;
-  values[model.symbolIndex("items")] = step.items;
-  return values;
-}
 
 Result<ModelNeeds> modelNeeds(const ModelFile &model, const LoadSymbols &symbols) {
   return NeedsReader(model, symbols).read();

@@ -55,8 +55,6 @@ struct ModelNeeds {
 /// What one model file needs with these load symbols: InvalidArgument for symbols above the file's maxima,
 /// CorruptFile for views that leave their buffers with them or for code that is no shader.
 Result<ModelNeeds> modelNeeds(const ModelFile &model, const LoadSymbols &symbols);
-/// The values of the file's symbols, in its order, with the step symbols given.
-std::vector<uint64_t> symbolValues(const ModelFile &model, const LoadSymbols &load, const StepSymbols &step);
 
 /// Limits of ours, not of a device; tests lower them to reach the big case with a small one.
 struct PlanLimits {

@@ -1,6 +1,7 @@
 //===- Program.cpp - a program bound to device memory -----------------------===//
 #include "runtime/device/vulkan/Program.h"
 
+#include "runtime/device/vulkan/TexelFormat.h"
 #include "runtime/files/Expression.h"
 #include "runtime/files/ModelFile.h"
 
@@ -10,22 +11,6 @@
 
 namespace lorac::vulkan {
 namespace {
-
-VkFormat texelFormat(fbs::Element element) {
-  switch (element) {
-  case fbs::Element::U32:
-    return VK_FORMAT_R32_UINT;
-  case fbs::Element::U32x2:
-    return VK_FORMAT_R32G32_UINT;
-  case fbs::Element::U32x4:
-    return VK_FORMAT_R32G32B32A32_UINT;
-  case fbs::Element::F32:
-    return VK_FORMAT_R32_SFLOAT;
-  case fbs::Element::F32x4:
-    break;
-  }
-  return VK_FORMAT_R32G32B32A32_SFLOAT;
-}
 
 constexpr VkPipelineStageFlags DeviceStages =
     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;

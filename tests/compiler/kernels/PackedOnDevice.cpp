@@ -2,6 +2,7 @@
 // definition's, bit for bit, and a row has the same bits in a block of 8 rows as alone. LORAC_TEST_BLOCKS
 // sets how many random blocks a type embed decodes.
 #include "bench/KernelRunner.h"
+#include "bench/Random.h"
 #include "tests/shaders/Packed.h"
 
 #include <gtest/gtest.h>
@@ -15,17 +16,6 @@ namespace {
 
 using shader::PackedMatrix;
 using shader::PackedType;
-
-/// splitmix64
-struct Random {
-  uint64_t state = 7;
-  uint64_t next() {
-    uint64_t z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-};
 
 class PackedOnDevice : public testing::TestWithParam<const char *> {
 protected:
@@ -74,7 +64,7 @@ protected:
   }
 
   KernelRunner runner;
-  Random random;
+  Random random{7};
 };
 INSTANTIATE_TEST_SUITE_P(Types, PackedOnDevice,
                          testing::Values("bf16", "int8-row", "int8", "int4", "int4-offset", "int4-zero",
