@@ -77,6 +77,8 @@ LogicalResult PackedAttr::verify(function_ref<InFlightDiagnostic()> emitError, l
 
 LogicalResult PackedAttr::verifyEncoding(ArrayRef<int64_t> shape, Type elementType,
                                          function_ref<InFlightDiagnostic()> emitError) const {
+  if (!elementType) // MLIR's parser asks even where the element type did not parse; it has said so already.
+    return failure();
   if (shape.size() != 2)
     return emitError() << "a packed weight has 2 dimensions, this one has " << shape.size();
   if (!elementType.isF32())

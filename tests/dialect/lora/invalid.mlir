@@ -41,6 +41,12 @@ lora.weight @w from(#lora.source<"/m", 0, 64, f32, 0>) digest("00000000000000000
 
 // -----
 
+// The encoding's verifier is asked even though the element type did not parse.
+// expected-error@+1 {{expected non-function type}}
+lora.weight @w from(#lora.source<"/m", 0, 64, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<4x4x, #lora.packed<f16>>
+
+// -----
+
 // expected-error@+1 {{has type 'tensor<?x4xf32>', expected a static f32 tensor of rank 1 or 2}}
 lora.weight @w from(#lora.source<"/m", 0, 64, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<?x4xf32>
 
