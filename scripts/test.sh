@@ -41,7 +41,7 @@ step "the runtime alone, where no part of the compiler exists"
 tests/install/masked.sh "$jobs"
 
 # The unit tests share this build with the fuzz targets; preset asan-ubsan runs them with GCC.
-step "under AddressSanitizer and UBSan: unit tests, then each fuzz target's corpus and 30 s from there"
+step "under AddressSanitizer and UBSan: unit tests, then each fuzz target's corpus and 15 s from there"
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz -j "$jobs"
 ctest --preset fuzz -j "$jobs"
