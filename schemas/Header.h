@@ -37,6 +37,8 @@ constexpr uint64_t MaxMetadataBytes = 256ull << 20;
 constexpr uint64_t ViewAlignment = 256;
 /// Weight segments are at most this long, so that a loader hashes in parallel.
 constexpr uint64_t MaxWeightSegmentBytes = 16ull << 20;
+/// What all segments of kernel code of a model hold, once they are decompressed.
+constexpr uint64_t MaxCodeBytes = 32ull << 20;
 constexpr uint32_t MaxRank = 1024;
 
 } // namespace lorac::format

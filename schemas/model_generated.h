@@ -1641,7 +1641,8 @@ struct VariantT : public flatbuffers::NativeTable {
 
 /// One compiled form. `features` are bits of schemas/Features.def that the device must have. With `texel`, every
 /// Read binding is a uniform texel buffer of its element's format, else a storage buffer; Write bindings are
-/// storage buffers. `lanes` is the workgroup size along x. Code is `size` bytes at `offset` of segment `segment`.
+/// storage buffers. `lanes` is the workgroup size along x. Code is `size` bytes at `offset` of what segment `segment` holds
+/// once it is decompressed.
 struct Variant FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef VariantT NativeTableType;
   typedef VariantBuilder Builder;

@@ -7,7 +7,7 @@ set -euo pipefail
 # The runtime, its tests, and what builds them. Mesa's drivers bring lavapipe, the Vulkan device of a machine without a GPU.
 runtime_packages=(
   g++ cmake ninja-build ccache git python3
-  libssl-dev libpcre2-dev libflatbuffers-dev pkgconf
+  libssl-dev libpcre2-dev libzstd-dev libflatbuffers-dev pkgconf
   libvulkan-dev libvulkan1 mesa-vulkan-drivers vulkan-validationlayers
   libgtest-dev nlohmann-json3-dev
 )

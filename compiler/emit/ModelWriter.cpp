@@ -15,6 +15,7 @@
 #include "schemas/StoredWeight.h"
 #include "schemas/model_generated.h"
 #include "support/Checked.h"
+#include "support/Compression.h"
 #include "support/Container.h"
 #include "support/Files.h"
 #include "support/Fingerprint.h"
@@ -739,14 +740,21 @@ FailureOr<ModelSummary> ModelWriter::write(const std::string &path) {
   Result<AtomicFile> file = AtomicFile::create(path);
   if (!file)
     return report(module, file.status());
-  std::vector<uint64_t> sizes{code.bytes.size()};
+  Result<std::vector<uint8_t>> codeSegment = compress(code.bytes);
+  if (!codeSegment)
+    return report(module, codeSegment.status());
+  if (code.bytes.size() > format::MaxCodeBytes)
+    return module.emitError() << "its kernels have " << code.bytes.size()
+                              << " bytes of code, a model file holds at most " << format::MaxCodeBytes
+                              << "; use fewer packed types or a smaller --max-rows";
+  std::vector<uint64_t> sizes{codeSegment->size()};
   for (uint64_t rest = weightBytes; rest > 0; rest -= std::min(rest, format::MaxWeightSegmentBytes))
     sizes.push_back(std::min(rest, format::MaxWeightSegmentBytes));
   ContainerWriter writer(*file, format::ModelMagic,
                          [this](std::span<const SegmentRecord> records) { return buildMetadata(records); });
   if (Status status = writer.begin(sizes); !status.isOk())
     return report(module, status);
-  if (Status status = writer.append(code.bytes); !status.isOk())
+  if (Status status = writer.append(*codeSegment); !status.isOk())
     return report(module, status);
   if (failed(writeWeights(writer)))
     return failure();

@@ -3,6 +3,7 @@
 #include "runtime/files/Container.h"
 #include "runtime/files/ModelVerifier.h"
 #include "schemas/Header.h"
+#include "support/Compression.h"
 
 #include <utility>
 
@@ -25,6 +26,24 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::parse(std::span<const uint8_
   return result;
 }
 
+/// What the segments of kernel code hold.
+static Result<std::vector<std::vector<uint8_t>>>
+readCode(const fbs::Model &root, std::span<const uint8_t> bytes, const std::string &name) {
+  std::vector<std::vector<uint8_t>> codeSegments;
+  uint64_t left = format::MaxCodeBytes;
+  const uint32_t count = std::min(root.first_weight_segment(), root.segments()->size());
+  for (uint32_t i = 0; i < count; ++i) {
+    Result<std::vector<uint8_t>> code =
+        decompress(container::segmentBytes(bytes, *root.segments()->Get(i)), left);
+    if (!code)
+      return Status(code.status().code())
+             << name << ": segment " << i << ", of kernel code, " << code.status().message();
+    left -= code->size();
+    codeSegments.push_back(*std::move(code));
+  }
+  return codeSegments;
+}
+
 Result<std::shared_ptr<const ModelFile>> ModelFile::verify(MappedFile file, std::span<const uint8_t> bytes,
                                                            const std::string &name) {
   LORAC_ASSIGN(std::span<const uint8_t> metadata,
@@ -37,16 +56,18 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::verify(MappedFile file, std:
     return Status(Code::CorruptFile) << name << ": metadata is no well-formed FlatBuffer of a model";
   const fbs::Model &root = *fbs::GetModel(metadata.data());
   LORAC_TRY(container::checkLayout(bytes, name, metadata.size(), *root.segments()));
-  LORAC_TRY(verifyModel(root, bytes, name));
   const uint32_t firstWeight = root.first_weight_segment();
   LORAC_TRY(container::checkDigests(bytes, name, *root.segments(), [&](size_t i) {
     if (i >= firstWeight) // what was hashed need not stay: a 70B model is read through little memory
       file.release(root.segments()->Get(uint32_t(i))->offset(), root.segments()->Get(uint32_t(i))->size());
   }));
+  LORAC_ASSIGN(std::vector<std::vector<uint8_t>> codeSegments, readCode(root, bytes, name));
+  LORAC_TRY(verifyModel(root, codeSegments, name));
 
   auto model = std::make_shared<ModelFile>();
   model->file = std::move(file);
   model->bytes = bytes;
+  model->codeSegments = std::move(codeSegments);
   model->root = &root;
   model->filePath = name;
   return std::shared_ptr<const ModelFile>(std::move(model));

@@ -91,8 +91,9 @@ struct ProgramSymbols {
 
 class Verifier {
 public:
-  Verifier(const fbs::Model &model, std::span<const uint8_t> bytes, const std::string &name)
-      : model(model), bytes(bytes), name(name) {}
+  Verifier(const fbs::Model &model, std::span<const std::vector<uint8_t>> codeSegments,
+           const std::string &name)
+      : model(model), codeSegments(codeSegments), name(name) {}
 
   Status run() {
     if (model.version() == 0)
@@ -549,15 +550,15 @@ private:
       return at() << "has " << variant.lanes() << " lanes, expected a power of two up to " << MaxLanes;
     if (variant.segment() >= model.first_weight_segment())
       return at() << "has its code in segment " << variant.segment() << ", which is no code segment";
-    const fbs::Segment &segment = *model.segments()->Get(variant.segment());
+    const std::vector<uint8_t> &code = codeSegments[variant.segment()];
     if (variant.offset() % 4 != 0 || variant.size() % 4 != 0 || variant.size() < SpirvHeaderBytes)
       return at() << "has code of " << variant.size() << " bytes at " << variant.offset()
                   << ", expected multiples of 4 and at least " << SpirvHeaderBytes << " bytes";
-    if (!rangeInside(variant.offset(), variant.size(), segment.size()))
+    if (!rangeInside(variant.offset(), variant.size(), code.size()))
       return at() << "has code (offset " << variant.offset() << ", " << variant.size()
-                  << " bytes) that ends after its segment's " << segment.size() << " bytes";
+                  << " bytes) that ends after its segment's " << code.size() << " bytes";
     uint32_t first;
-    std::memcpy(&first, bytes.data() + segment.offset() + variant.offset(), sizeof(first));
+    std::memcpy(&first, code.data() + variant.offset(), sizeof(first));
     if (first != SpirvMagic)
       return at() << "has code that is no SPIR-V module";
     return Status::ok();
@@ -917,7 +918,7 @@ private:
   }
 
   const fbs::Model &model;
-  std::span<const uint8_t> bytes;
+  std::span<const std::vector<uint8_t>> codeSegments;
   const std::string &name;
   Symbols symbols;
 };
@@ -958,8 +959,9 @@ bool hasBoundedNames(std::span<const uint8_t> metadata) {
   return true;
 }
 
-Status verifyModel(const fbs::Model &model, std::span<const uint8_t> bytes, const std::string &name) {
-  return Verifier(model, bytes, name).run();
+Status verifyModel(const fbs::Model &model, std::span<const std::vector<uint8_t>> codeSegments,
+                   const std::string &name) {
+  return Verifier(model, codeSegments, name).run();
 }
 
 Status verifySizes(const fbs::Model &model, std::span<const uint64_t> symbols, const std::string &name) {

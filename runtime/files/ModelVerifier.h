@@ -30,9 +30,10 @@ constexpr size_t MaxCommands = 1 << 16; ///< of a program
 /// malformed.
 bool hasBoundedNames(std::span<const uint8_t> metadata);
 
-/// All checks of `model` but those of the container (runtime/files/Container.h); `bytes` is the whole file,
-/// whose segments lie inside it. CorruptFile or Unsupported, with `name` in front.
-Status verifyModel(const fbs::Model &model, std::span<const uint8_t> bytes, const std::string &name);
+/// All checks of `model` but those of the container (runtime/files/Container.h); `codeSegments` is what each
+/// segment of kernel code holds. CorruptFile or Unsupported, with `name` in front.
+Status verifyModel(const fbs::Model &model, std::span<const std::vector<uint8_t>> codeSegments,
+                   const std::string &name);
 
 /// Checks, with `symbols[i]` for the file's load symbol i, that each buffer lies in its space and each view
 /// in its buffer.

@@ -36,8 +36,7 @@ private:
                                 uint32_t(catalog::elementBytes(binding->element())), 0});
     entry.pushBytes = kernel.push() ? kernel.push()->size() * 4 : 0;
     for (const fbs::Variant *variant : *kernel.variants()) {
-      std::span<const uint8_t> code =
-          model.segment(variant->segment()).subspan(variant->offset(), variant->size());
+      std::span<const uint8_t> code = model.code(*variant);
       std::vector<uint32_t> words(code.size() / 4);
       std::memcpy(words.data(), code.data(), words.size() * 4);
       auto shader = readShader(words);

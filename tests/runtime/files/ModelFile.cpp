@@ -877,6 +877,18 @@ TEST(ModelFile, RejectsOtherCode) {
   EXPECT_CORRUPT(edited([](TinyModel &t) { t.segments[0][0] ^= 1; }), "has code that is no SPIR-V module");
 }
 
+TEST(ModelFile, RejectsCodeThatIsNotCompressed) {
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.compressesCode = false; }),
+                 "segment 0, of kernel code, is no frame of Zstandard");
+}
+
+TEST(ModelFile, RejectsTooMuchCode) {
+  auto withCode = [](size_t bytes) { return edited([&](TinyModel &t) { t.segments[0].resize(bytes); }); };
+  EXPECT_OK(withCode(format::MaxCodeBytes));
+  EXPECT_CORRUPT(withCode(format::MaxCodeBytes + 1),
+                 "segment 0, of kernel code, decompresses to 33554433 bytes, at most 33554432 are allowed");
+}
+
 // ---- programs
 // --------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 #include "schemas/Catalog.h"
 #include "schemas/Header.h"
 #include "support/Checked.h"
+#include "support/Compression.h"
 #include "support/Digest.h"
 #include "support/Fingerprint.h"
 #include "support/Half.h"
@@ -374,7 +375,11 @@ void sealHeader(Bytes &file) {
 }
 
 Bytes TinyModel::bytes(const EditSegments &edit) {
-  return layOut(format::ModelMagic, segments, model.segments, edit,
+  std::vector<Bytes> stored = segments;
+  const size_t codeSegments = compressesCode ? model.first_weight_segment : 0;
+  for (size_t i = 0; i < std::min(codeSegments, stored.size()); ++i)
+    stored[i] = *compress(stored[i]);
+  return layOut(format::ModelMagic, stored, model.segments, edit,
                 [&] { return pack<fbs::ModelT, fbs::Model>(model, fbs::ModelIdentifier()); });
 }
 

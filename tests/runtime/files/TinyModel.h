@@ -24,6 +24,8 @@ void sealHeader(Bytes &file);
 struct TinyModel {
   fbs::ModelT model;
   std::vector<Bytes> segments;
+  /// False: segments of kernel code stand in the file as they are here, not compressed.
+  bool compressesCode = true;
 
   /// `edit` may change the segments' records after they were filled in.
   Bytes bytes(const EditSegments &edit = {});
