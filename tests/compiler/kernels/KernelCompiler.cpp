@@ -43,15 +43,18 @@ KernelRequest linear(std::map<std::string, int64_t> changes = {},
     request.constants[name] = value;
   return request;
 }
-KernelRequest embed(int64_t weight) {
-  return {"embed",
-          {{"WEIGHT", weight},
-           {"GROUP", 0},
-           {"HAS_SCALES", 0},
-           {"HAS_PAIRS", 0},
-           {"ZERO_POINT", 0},
-           {"NESTED", 0}},
-          {}};
+KernelRequest embed(int64_t weight, std::map<std::string, int64_t> changes = {}) {
+  KernelRequest request = {"embed",
+                           {{"WEIGHT", weight},
+                            {"GROUP", 0},
+                            {"HAS_SCALES", 0},
+                            {"HAS_PAIRS", 0},
+                            {"ZERO_POINT", 0},
+                            {"NESTED", 0}},
+                           {}};
+  for (const auto &[name, value] : changes)
+    request.constants[name] = value;
+  return request;
 }
 const std::vector<fbs::EpilogueTerm> Residual = {term(Op::Segment), term(Op::Operand), term(Op::Add)};
 const std::vector<fbs::EpilogueTerm> Gated = {term(Op::Segment), term(Op::Const, 0, 1.0f),
@@ -65,6 +68,8 @@ std::vector<KernelRequest> typicalRequests() {
   std::vector<KernelRequest> requests = {
       embed(0),
       embed(1),
+      embed(4, {{"GROUP", 32}, {"HAS_PAIRS", 1}}),
+      embed(5, {{"GROUP", 64}, {"HAS_SCALES", 1}, {"NESTED", 1}}),
       {"rms_norm", {}, {}},
       {"shrink", {{"GATHERED", 0}}, {}},
       {"shrink", {{"GATHERED", 1}}, {}},
@@ -241,6 +246,23 @@ TEST(KernelCompiler, RejectsGroupsAcrossSegments) {
 }
 TEST(KernelCompiler, RejectsGatheredWithoutAdapters) {
   expectRefused(linear({{"GATHERED", 1}}), Code::InvalidArgument, "constant GATHERED is 1 without ADAPTERS");
+}
+TEST(KernelCompiler, RejectsWhatIsNoPackedType) {
+  const std::map<std::string, int64_t> wrong[] = {
+      {{"WEIGHT", 1}, {"HAS_SCALES", 1}},
+      {{"WEIGHT", 3}},
+      {{"WEIGHT", 3}, {"GROUP", 48}, {"HAS_SCALES", 1}},
+      {{"WEIGHT", 4}, {"HAS_SCALES", 1}},
+      {{"WEIGHT", 4}, {"GROUP", 32}, {"HAS_SCALES", 1}, {"HAS_PAIRS", 1}},
+      {{"WEIGHT", 4}, {"GROUP", 32}, {"HAS_SCALES", 1}, {"ZERO_POINT", 1}},
+      {{"WEIGHT", 4}, {"GROUP", 32}, {"HAS_SCALES", 1}, {"NESTED", 1}},
+      {{"WEIGHT", 5}, {"GROUP", 64}},
+  };
+  for (const auto &changes : wrong)
+    expectRefused(linear(changes), Code::InvalidArgument, "are no packed type");
+  expectRefused(
+      linear(wrong[3]), Code::InvalidArgument,
+      "constants WEIGHT 4, GROUP 0, HAS_SCALES 1, HAS_PAIRS 0, ZERO_POINT 0, NESTED 0 are no packed type");
 }
 TEST(KernelCompiler, RejectsOddHead) {
   expectRefused({"rope", {{"HEAD", 17}, {"ROTATE", 1}, {"CACHE_F32", 0}}, {}}, Code::InvalidArgument,
