@@ -173,6 +173,7 @@ f32x4 broadcast(f32x4 value, u32 from) {
   return group.slots[half][from];
 }
 f32 broadcast(f32 value, u32 from) { return broadcast(f32x4{value, 0.0f, 0.0f, 0.0f}, from).x; }
+u32 broadcast(u32 value, u32 from) { return AS_U32(broadcast(AS_F32(value), from)); }
 f32 blockSum(f32x4 own) {
   f32 sum = (own.x + own.y) + (own.z + own.w);
   for (u32 step : {4u, 2u, 1u})

@@ -71,6 +71,7 @@ void addFault(std::string text);
 void meet(const char *word);
 /// Lane `from`'s value, to all lanes.
 f32 broadcast(f32 value, u32 from);
+u32 broadcast(u32 value, u32 from);
 f32x4 broadcast(f32x4 value, u32 from);
 f32 groupSum(f32 value);
 f32 groupMax(f32 value);

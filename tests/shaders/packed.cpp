@@ -136,6 +136,8 @@ std::vector<Shape> shapesOf(const PackedType &type) {
   std::vector<Shape> shapes = {{1, g, {0}, 8}, {9, 3 * g, {0, 32, 64}, 104}, {2, 2 * g, {0}, 40}};
   if (type.group == 0)
     shapes.insert(shapes.end(), {{3, 45, {0}, 16}, {8, 33, {0, 32}, 72}, {1, 7, {0}, 8}});
+  if (type.nested) // ends within four groups whose codes are one load; rows begin within 256 blocks
+    shapes.push_back({2, 21 * g, {0}, 16});
   return shapes;
 }
 

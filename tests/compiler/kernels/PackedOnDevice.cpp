@@ -77,7 +77,8 @@ INSTANTIATE_TEST_SUITE_P(Types, PackedOnDevice,
 
 TEST_P(PackedOnDevice, UnitVectorsGiveTheDefinedValuesInAnyBlock) {
   const PackedType &type = shader::packedType(GetParam());
-  const uint32_t k = 192, outputs = 72;
+  // NESTED: 21 groups, so that rows begin within 256 blocks and end within four groups.
+  const uint32_t k = type.nested ? 21 * type.group : 192, outputs = 72;
   const PackedMatrix w = shader::randomPacked(type, outputs, k, random);
   std::vector<float> x(size_t(k) * k, 0.0f);
   for (uint32_t row = 0; row < k; ++row)
