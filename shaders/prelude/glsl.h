@@ -26,6 +26,7 @@ layout(local_size_x = LANES) in;
 #define u32x2 uvec2
 #define u32x4 uvec4
 #define f32x4 vec4
+#define MAKE_U32X2(A, B) uvec2(A, B)
 #define MAKE_U32X4(A, B, C, D) uvec4(A, B, C, D)
 #define MAKE_F32X4(A, B, C, D) vec4(A, B, C, D)
 #define AS_F32(BITS) uintBitsToFloat(BITS)

@@ -117,6 +117,7 @@ f32 blockSum(const Binding<f32x4> &values, u32 base);
 } // namespace lorac::shader
 
 // ---- words: the same as in glsl.h
+#define MAKE_U32X2(A, B) (::lorac::shader::u32x2{A, B})
 #define MAKE_U32X4(A, B, C, D) (::lorac::shader::u32x4{A, B, C, D})
 #define MAKE_F32X4(A, B, C, D) (::lorac::shader::f32x4{A, B, C, D})
 #define AS_F32(BITS) std::bit_cast<float>(uint32_t(BITS))
