@@ -30,8 +30,10 @@ struct OutRecord {
 struct StackRecord {
   uint32_t firstEntry; ///< index into Entries
   uint32_t entryCount; ///< 0: the base
-  uint32_t reserved[2];
+  uint32_t firstItem;  ///< index into Items: the row's items stand side by side, rows in order
+  uint32_t itemCount;  ///< bits 0-30; bit 31: some adapter of this step's rows is kept in f32
 };
+constexpr uint32_t StepFloat32Bit = 0x80000000u;
 /// Entries: one for each adapter in a row's stack, in stack order.
 struct EntryRecord {
   uint32_t slotBase;  ///< of the slot in the pool, in 16-byte units

@@ -555,7 +555,7 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
     if (symbol.name == "rows" || symbol.name == "out_rows")
       maximum = uint64_t(maxRows());
     else if (symbol.name == "items" || symbol.name == "max_items") // a grid axis
-      maximum = std::min(maximum, MaxGroupsAnAxis);
+      maximum = std::min(maximum, MaxGroupsAnAxis - uint64_t(maxRows()));
     symbols.push_back(fbs::CreateSymbol(fresh, fresh.CreateString(symbol.name.str()),
                                         symbol.isStep ? fbs::SymbolClass::Step : fbs::SymbolClass::Load,
                                         maximum));

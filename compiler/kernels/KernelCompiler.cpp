@@ -94,6 +94,8 @@ Status checkConstants(const KernelRequest &request) {
     return refuse(request) << "constant HEAD is " << valueOf(request, "HEAD") << ", expected an even number";
   if (request.catalog == "linear" && valueOf(request, "GATHERED") != 0 && valueOf(request, "ADAPTERS") == 0)
     return refuse(request) << "constant GATHERED is 1 without ADAPTERS, expected 0";
+  if (request.catalog == "rms_norm" && valueOf(request, "GATHERED") != 0 && valueOf(request, "SEGMENTS") == 0)
+    return refuse(request) << "constant GATHERED is 1 without SEGMENTS, expected 0";
   if (valueOf(request, "ADAPTERS") != 0 && 32 % (valueOf(request, "TILES") * VulkanLanes) != 0)
     return refuse(request) << "constant TILES is " << valueOf(request, "TILES")
                            << ", expected 1, 2 or 4 with ADAPTERS: a group must lie in one segment";
@@ -142,6 +144,8 @@ std::string sourceText(const KernelRequest &request, const std::string &epilogue
     text += sourceOf("prelude/math.h");
   if (request.constants.contains("WEIGHT"))
     text += sourceOf("prelude/packed.h");
+  if (valueOf(request, "SEGMENTS") != 0)
+    text += sourceOf("prelude/shrink.h");
   text += "#line 1\n"; // messages then name the body's lines
   text += sourceOf(request.catalog + ".kernel");
   return text;

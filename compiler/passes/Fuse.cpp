@@ -1,6 +1,7 @@
 //===- Fuse.cpp - join linears over one activation, and point-wise work into epilogues -===//
 // x is read once and dispatches go away: q/k/v and gate/up become one linear each, a residual or an
-// activation becomes part of the linear before it. Adapters stay with their segments.
+// activation becomes part of the linear before it. Adapters stay with their segments; what they compute of a
+// norm's result rides on the norm's dispatch.
 #include "compiler/passes/Passes.h"
 #include "dialect/lora/Lora.h"
 
@@ -203,7 +204,8 @@ lora::LinearOp inlineMap(lora::LinearOp linear, lora::MapOp map) {
       extras.push_back(input);
   auto fused =
       lora::LinearOp::create(builder, builder.getFusedLoc({linear.getLoc(), map.getLoc()}), map.getType(),
-                             linear.getX(), extras, linear.getSegmentsAttr(), linear.getAdaptersAttr());
+                             linear.getX(), extras, linear.getSegmentsAttr(), linear.getAdaptersAttr(),
+                             /*shrink_with_x=*/linear.getShrinkWithX());
 
   size_t segments = linear.getSegments().size();
   SmallVector<Location> places(segments + extras.size(), map.getLoc());
@@ -235,6 +237,24 @@ lora::LinearOp inlineMap(lora::LinearOp linear, lora::MapOp map) {
   return fused;
 }
 
+// ---- shrink -------------------------------------------------------------------------------------
+
+/// Lets the shrink of each linear over a norm's result ride on the norm's dispatch; the first of several.
+unsigned letShrinkRide(ModuleOp module) {
+  unsigned count = 0;
+  llvm::SmallPtrSet<Operation *, 16> taken;
+  module.walk([&](lora::LinearOp linear) {
+    auto norm = linear.getX().getDefiningOp<lora::RmsNormOp>();
+    bool open =
+        llvm::any_of(linear.getSegmentList(), [](lora::SegmentAttr segment) { return segment.getOpen(); });
+    if (!norm || !open || !taken.insert(norm).second)
+      return;
+    linear.setShrinkWithX(true);
+    ++count;
+  });
+  return count;
+}
+
 struct FusePass final : public lorac::impl::FusePassBase<FusePass> {
   void runOnOperation() override {
     for (const Group &group : findGroups(getOperation())) {
@@ -250,6 +270,7 @@ struct FusePass final : public lorac::impl::FusePassBase<FusePass> {
         inlineMap(host, map);
         ++inlined;
       }
+    riding += letShrinkRide(getOperation());
   }
 };
 } // namespace

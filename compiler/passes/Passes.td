@@ -32,10 +32,14 @@ def FusePass : Pass<"lora-fuse", "::mlir::ModuleOp"> {
     A `lora.map` over a linear's result moves into its epilogue where nobody else reads that result: with the
     result alone (an activation) or with another value that is known before the linear (a residual), or over both
     results of a linear with exactly two segments of one packed type (silu(gate)·up). An epilogue reads at most 2 further values.
+
+    The first linear with open sites that reads the result of a `lora.rms_norm` gets `shrink_with_x`: what its adapters compute of x is then
+    made in the norm's dispatch.
   }];
   let statistics = [
     Statistic<"joined", "joined", "Linears that became part of another">,
-    Statistic<"inlined", "inlined", "Maps that became part of an epilogue">
+    Statistic<"inlined", "inlined", "Maps that became part of an epilogue">,
+    Statistic<"riding", "riding", "Linears whose shrink rides on a norm">
   ];
 }
 

@@ -250,7 +250,7 @@ public:
     return weights(holds, starts, {}, {}, size);
   }
   FlatSymbolRefAttr vector(FlatSymbolRefAttr name) {
-    return vectors({name}, {0}, weight(name).getTensorType().getNumElements() * 4);
+    return vectors({name}, {0}, roundUp(weight(name).getTensorType().getNumElements() * 4, 16));
   }
 
   /// Matrices of one type and width as one, each from its tile of `startTiles`; `rows` in all.
@@ -410,6 +410,17 @@ private:
   LogicalResult writeOp(lora::MapOp op);
   LogicalResult writeOp(lora::AttendOp op);
   LogicalResult writeOp(lora::GatherRowsOp op);
+  /// A kernel reads one type: segments of several types are a dispatch each.
+  bool haveOneType(lora::LinearOp op);
+  /// The linear whose shrink the dispatch of `norm` takes along; null where there is none.
+  lora::LinearOp riderOf(lora::RmsNormOp norm);
+  /// Room for what shrink makes of `segments` sites.
+  FlatSymbolRefAttr shrinkResult(size_t segments) {
+    return addBuffer("t." + Twine(buffers++), "arena", symbol("max_items") * (segments * TileRows * 4));
+  }
+  FlatSymbolRefAttr itemsInput() { return stepInput("items", symbol("max_items") * 16); }
+  /// site_0 to site_3, 0 where a segment is absent.
+  SmallVector<std::pair<StringRef, Expr>> sitePush(ArrayRef<lora::SegmentAttr> segments);
   LogicalResult writeLinear(lora::LinearOp op, ArrayRef<lora::SegmentAttr> segments, ArrayRef<Value> results);
   /// result = epilogue(first, second), point by point.
   void writeMap(Value result, ArrayAttr epilogue, const Place &first, std::optional<Place> second);
@@ -425,6 +436,7 @@ private:
   llvm::DenseMap<Value, Place> places;
   llvm::DenseMap<Attribute, ExprAttr> sizes;
   llvm::StringMap<FlatSymbolRefAttr> inputs;
+  llvm::DenseMap<Operation *, FlatSymbolRefAttr> ridden; ///< linears whose t is made before them
   Value logits;
   int buffers = 0;
 };
@@ -545,13 +557,55 @@ LogicalResult ProgramWriter::writeOp(lora::RmsNormOp op) {
   int64_t width = rowWidth(op.getX().getType());
   Place y = places[op.getResult()] = arenaRows(width, x->gathered);
   float epsilon = float(op.getEpsilon().convertToDouble());
-  dispatch(shared.kernel("rms_norm", {}), constant(1), rowsOf(y),
-           {read(x->buffer), read(shared.vector(op.getWeightAttr())), write(y.buffer)},
-           {{"features", constant(width)},
-            {"x_stride", constant(x->stride / 4)},
-            {"y_stride", constant(y.stride)},
-            {"epsilon_bits", constant(std::bit_cast<uint32_t>(epsilon))}});
+  SmallVector<Attribute> views{read(x->buffer), read(shared.vector(op.getWeightAttr())), write(y.buffer)};
+  SmallVector<lora::SegmentAttr> segments;
+  if (lora::LinearOp rider = riderOf(op)) {
+    segments = rider.getSegmentList();
+    FlatSymbolRefAttr t = ridden[rider] = shrinkResult(segments.size());
+    views.append({read(poolBuffer()), read(itemsInput()), write(t)});
+    if (x->gathered)
+      views.push_back(read(rowsInput()));
+  }
+  const bool rides = !segments.empty();
+  SmallVector<std::pair<StringRef, Expr>> push{{"features", constant(width)},
+                                               {"x_stride", constant(x->stride / 4)},
+                                               {"y_stride", constant(y.stride)},
+                                               {"epsilon_bits", constant(std::bit_cast<uint32_t>(epsilon))},
+                                               {"rows", rowsOf(y)},
+                                               {"items", rides ? symbol("items") : constant(0)}};
+  llvm::append_range(push, sitePush(segments));
+  FlatSymbolRefAttr kernel = shared.kernel("rms_norm", {{"SEGMENTS", segments.size()},
+                                                        {"TAIL", rides && width % BlockValues != 0},
+                                                        {"GATHERED", rides && x->gathered}});
+  dispatch(kernel, rides ? rowsOf(y) + symbol("items") : constant(1), rides ? constant(1) : rowsOf(y), views,
+           push);
   return success();
+}
+
+lora::LinearOp ProgramWriter::riderOf(lora::RmsNormOp norm) {
+  if (!adapters)
+    return nullptr;
+  for (Operation *user : norm.getResult().getUsers())
+    if (auto linear = dyn_cast<lora::LinearOp>(user);
+        linear && linear.getX() == norm.getResult() && linear.getShrinkWithX() && haveOneType(linear) &&
+        llvm::any_of(linear.getSegmentList(), [](lora::SegmentAttr segment) { return segment.getOpen(); }))
+      return linear;
+  return nullptr;
+}
+
+SmallVector<std::pair<StringRef, Expr>> ProgramWriter::sitePush(ArrayRef<lora::SegmentAttr> segments) {
+  static constexpr StringRef Names[MaxSegments] = {"site_0", "site_1", "site_2", "site_3"};
+  SmallVector<std::pair<StringRef, Expr>> push;
+  for (size_t i = 0; i < MaxSegments; ++i)
+    push.push_back({Names[i], constant(i < segments.size() ? shared.siteNumber(segments[i]) : 0)});
+  return push;
+}
+
+bool ProgramWriter::haveOneType(lora::LinearOp op) {
+  SmallVector<lora::SegmentAttr> segments = op.getSegmentList();
+  return llvm::all_of(segments, [&](lora::SegmentAttr segment) {
+    return shared.typeOf(segment.getWeight()) == shared.typeOf(segments.front().getWeight());
+  });
 }
 
 LogicalResult ProgramWriter::writeOp(lora::LinearOp op) {
@@ -559,17 +613,13 @@ LogicalResult ProgramWriter::writeOp(lora::LinearOp op) {
     return op.emitOpError() << "site '" << op.getSegmentList().front().getSite().getValue()
                             << "' still has static adapters; run merge first";
   SmallVector<lora::SegmentAttr> segments = op.getSegmentList();
-  bool sameType = llvm::all_of(segments, [&](lora::SegmentAttr segment) {
-    return shared.typeOf(segment.getWeight()) == shared.typeOf(segments.front().getWeight());
-  });
-  if (sameType)
+  if (haveOneType(op))
     return writeLinear(op, segments, SmallVector<Value>(op.getOutputs()));
   if (op.hasEpilogue())
     return op.emitOpError()
            << "sites '" << segments.front().getSite().getValue() << "' and '"
            << segments.back().getSite().getValue()
            << "' share an epilogue but have different packed types; give them one type or skip fuse";
-  // A kernel reads one type: segments of several types are a dispatch each.
   for (auto [segment, result] : llvm::zip(segments, op.getOutputs()))
     if (failed(writeLinear(op, {segment}, {result})))
       return failure();
@@ -626,25 +676,21 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
       places[result] = part;
 
   bool open = adapters && llvm::any_of(segments, [](lora::SegmentAttr segment) { return segment.getOpen(); });
-  SmallVector<std::pair<StringRef, Expr>> sitePush;
-  static constexpr StringRef SiteNames[MaxSegments] = {"site_0", "site_1", "site_2", "site_3"};
-  for (size_t i = 0; i < MaxSegments; ++i)
-    sitePush.push_back(
-        {SiteNames[i], constant(i < segments.size() && open ? shared.siteNumber(segments[i]) : 0)});
-
-  FlatSymbolRefAttr t;
+  SmallVector<std::pair<StringRef, Expr>> sites = sitePush(open ? segments : ArrayRef<lora::SegmentAttr>());
+  FlatSymbolRefAttr t = ridden.lookup(op);
   Expr items = symbol("items");
-  if (open) {
-    FlatSymbolRefAttr itemTable = stepInput("items", symbol("max_items") * 16);
-    t = addBuffer("t." + Twine(buffers++), "arena", symbol("max_items") * (segments.size() * TileRows * 4));
-    SmallVector<Attribute> views{read(x->buffer), read(poolBuffer()), read(itemTable), write(t)};
+  if (open && !t) {
+    t = shrinkResult(segments.size());
+    SmallVector<Attribute> views{read(x->buffer), read(poolBuffer()), read(itemsInput()), write(t)};
     if (x->gathered)
       views.push_back(read(rowsInput()));
     SmallVector<std::pair<StringRef, Expr>> push{
         {"in_features", constant(in)}, {"x_stride", constant(x->stride / 4)}, {"items", items}};
-    llvm::append_range(push, sitePush);
-    dispatch(shared.kernel("shrink", {{"GATHERED", x->gathered}}), items, constant(segments.size()), views,
-             push);
+    llvm::append_range(push, sites);
+    FlatSymbolRefAttr shrink = shared.kernel(
+        "shrink",
+        {{"SEGMENTS", segments.size()}, {"TAIL", in % BlockValues != 0}, {"GATHERED", x->gathered}});
+    dispatch(shrink, items, constant(1), views, push);
   }
 
   ArrayAttr epilogue;
@@ -682,9 +728,8 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   }
   SmallVector<Attribute> adapterViews;
   if (open) {
-    adapterViews.append({read(stepInput("stacks", constant(rowClass.rowsMax * 16))),
-                         read(stepInput("entries", symbol("max_entries") * 16)), read(poolBuffer()),
-                         read(t)});
+    adapterViews.append({read(stepInput("stacks", constant(rowClass.rowsMax * 16))), read(itemsInput()),
+                         read(poolBuffer()), read(t)});
     if (x->gathered)
       adapterViews.push_back(read(outInput()));
   }
@@ -699,7 +744,7 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   static constexpr StringRef SegmentNames[MaxSegments] = {"", "segment_1", "segment_2", "segment_3"};
   for (size_t i = 1; i < MaxSegments; ++i)
     push.push_back({SegmentNames[i], constant(i < segments.size() ? joined.startTiles[i] : NoSegment)});
-  llvm::append_range(push, sitePush);
+  llvm::append_range(push, sites);
   if (combine == 2)
     windows = {{0, joined.rows}};
   for (Window window : windows) {

@@ -401,6 +401,9 @@ LogicalResult LinearOp::verify() {
     for (auto [segment, rows, stack] : llvm::zip(segments, widths, getAdapters()->getValue()))
       if (failed(verifyStack(*this, segment.getSite().getValue(), stack, rows, in)))
         return failure();
+  if (getShrinkWithX() && !getX().getDefiningOp<RmsNormOp>())
+    return emitOpError() << "site '" << segments.front().getSite().getValue()
+                         << "' has shrink_with_x, but its x is no result of lora.rms_norm";
   if (hasEpilogue()) {
     for (auto [segment, width] : llvm::zip(segments, widths))
       if (width != widths.front())

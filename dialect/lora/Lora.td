@@ -236,7 +236,9 @@ def LinearOp : LoraOp<"linear", [Pure]> {
     r_i[s,o] = Σ_k x[s,k]·W_i[o,k] + bias_i[o] + Σ_e c_e·B_e·(A_e·x) for each segment i. Without an epilogue there is one
     result a segment. The epilogue is scalar arith and math over the segments' results and then the point-wise operands; it yields
     one value, so the segments have one width and there is one result.
-    Costs the bytes of its weights, plus one shrink dispatch for all its open segments where a row has a stack.
+    Costs the bytes of its weights, plus one shrink dispatch for all its open segments where a row has a stack; none with
+    `shrink_with_x`: then A_e·x is computed by the dispatch that makes x, a `lora.rms_norm` (where the segments have one packed type,
+    so that one dispatch reads them).
     ```mlir
     %q, %k = lora.linear %n [#lora.segment<@wq, site = "q", open>, #lora.segment<@wk, site = "k", open>] : (tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>)
     %y = lora.linear %n [#lora.segment<@wo, site = "o", open>] with %h {
@@ -247,11 +249,11 @@ def LinearOp : LoraOp<"linear", [Pure]> {
     ```
   }];
   let arguments = (ins AnyRankedTensor:$x, Variadic<AnyRankedTensor>:$extras, TypedArrayAttrBase<SegmentAttr, "segments">:$segments,
-                       OptionalAttr<ArrayAttr>:$adapters);
+                       OptionalAttr<ArrayAttr>:$adapters, UnitAttr:$shrink_with_x);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
   let regions = (region AnyRegion:$epilogue);
   let assemblyFormat = [{
-    $x $segments (`adapters` $adapters^)? (`with` $extras^)? ($epilogue^)? attr-dict `:` functional-type(operands, results)
+    $x $segments (`shrink_with_x` $shrink_with_x^)? (`adapters` $adapters^)? (`with` $extras^)? ($epilogue^)? attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{

@@ -56,6 +56,7 @@ Result<SlotImage> buildSlot(const ModelFile &model, const AdapterFile &adapter, 
       directoryBytes(model); // records are 16 bytes, so the image is 16-byte aligned after them
   std::span<const uint8_t> image = adapter.image();
   slot.bytes.assign(roundUp(imageStart + image.size(), 16), 0); // a zero record: no tiles, as the null record
+  slot.float32 = metadata.type() == fbs::AdapterType::F32;
   for (const fbs::AdapterSite *site : *metadata.sites()) {
     auto found = siteIndex.find(site->name()->string_view());
     if (found == siteIndex.end())
@@ -74,7 +75,7 @@ Result<SlotImage> buildSlot(const ModelFile &model, const AdapterFile &adapter, 
     record.tiles = site->rank_tiles() & step::TileCountMask;
     if (site->has_bias())
       record.tiles |= ((site->rank() + 1) & step::BiasRankMask) << step::BiasRankShift;
-    if (metadata.type() == fbs::AdapterType::F32)
+    if (slot.float32)
       record.tiles |= step::Float32Bit;
     record.scalingBits = std::bit_cast<uint32_t>(float(site->scaling()));
     std::memcpy(slot.bytes.data() + uint64_t(found->second) * sizeof record, &record, sizeof record);
@@ -141,6 +142,7 @@ Result<std::shared_ptr<const LoadedAdapter>> AdapterPool::load(const ModelFile &
   loaded->versionText = adapter.metadata().adapter_version()->str();
   loaded->filePath = adapter.path();
   loaded->largestTiles = slot.tiles;
+  loaded->float32 = slot.float32;
   loaded->otherBase = slot.otherBase;
   {
     std::lock_guard lock(mutex);

@@ -47,6 +47,8 @@ public:
   uint32_t slotBase() const { return uint32_t(slotOffset / 16); }
   /// Rank tiles of the slot's largest site: the items that one row of a step costs.
   uint32_t tiles() const { return largestTiles; }
+  /// A and B are kept in f32, not f16.
+  bool isFloat32() const { return float32; }
   /// True where the fingerprint did not fit and acceptBase let it in.
   bool acceptedBase() const { return otherBase; }
   const AdapterPool *owner() const { return pool.get(); }
@@ -61,6 +63,7 @@ private:
   uint64_t slotOffset = 0;
   uint64_t slotBytes = 0;
   uint32_t largestTiles = 0;
+  bool float32 = false;
   bool otherBase = false;
 };
 
@@ -80,6 +83,7 @@ Result<Stack> normaliseStack(const Stack &stack);
 struct SlotImage {
   std::vector<uint8_t> bytes; ///< a multiple of 16
   uint32_t tiles = 0;
+  bool float32 = false;
   bool otherBase = false;
 };
 /// Checks that `adapter` fits `model` (Incompatible names fingerprints or site) and lays out its slot.

@@ -99,6 +99,15 @@ private:
 
 } // namespace
 
+namespace {
+bool anyFloat32(std::span<const PlannedRow> rows) {
+  return std::any_of(rows.begin(), rows.end(), [](const PlannedRow &row) {
+    return std::any_of(row.stack->begin(), row.stack->end(),
+                       [](const StackEntry &entry) { return entry.adapter->isFloat32(); });
+  });
+}
+} // namespace
+
 uint64_t stackItems(const Stack &stack) {
   uint64_t items = 0;
   for (const StackEntry &entry : stack)
@@ -259,11 +268,13 @@ Result<uint64_t> writeTable(const StepProgram::Input &input, std::span<const Pla
     return writer.finish("Angles");
   }
   case fbs::StepInput::Stacks: {
-    uint32_t entry = 0;
+    uint32_t entry = 0, item = 0;
+    const uint32_t float32 = anyFloat32(rows) ? step::StepFloat32Bit : 0;
     for (const PlannedRow &row : rows) {
-      uint32_t count = uint32_t(row.stack->size());
-      writer.add(step::StackRecord{entry, count, {}});
+      const uint32_t count = uint32_t(row.stack->size()), items = uint32_t(stackItems(*row.stack));
+      writer.add(step::StackRecord{entry, count, item, items | float32});
       entry += count;
+      item += items;
     }
     writer.addMargin(RowMargin * sizeof(step::StackRecord));
     return writer.finish("Stacks");

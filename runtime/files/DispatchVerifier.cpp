@@ -51,11 +51,13 @@ constexpr RolePlace RolePlaces[] = {
     {"pages", fbs::Space::Step, fbs::StepInput::Pages},
     {"angles", fbs::Space::Step, fbs::StepInput::Angles},
     {"stacks", fbs::Space::Step, fbs::StepInput::Stacks},
-    {"entries", fbs::Space::Step, fbs::StepInput::Entries},
+    {"items", fbs::Space::Step, fbs::StepInput::Items},
     {"pool", fbs::Space::Pool, fbs::StepInput::None},
     {"cache", fbs::Space::Cache, fbs::StepInput::None},
     {"nested", fbs::Space::Weight, fbs::StepInput::None},
 };
+
+constexpr std::string_view SiteNames[] = {"site_0", "site_1", "site_2", "site_3"};
 
 class DispatchVerifier {
 public:
@@ -150,11 +152,9 @@ private:
       const std::string_view role = view(*bindings[i]->role());
       const fbs::Buffer &buffer = *dispatch.views[i].buffer;
       RolePlace place = {role, buffer.space(), buffer.input()};
-      if (entry.name == "shrink" && role == "table")
-        place = {role, fbs::Space::Step, fbs::StepInput::Items};
-      else if (const RolePlace *row = std::find_if(std::begin(RolePlaces), std::end(RolePlaces),
-                                                   [&](const RolePlace &r) { return r.role == role; });
-               row != std::end(RolePlaces))
+      if (const RolePlace *row = std::find_if(std::begin(RolePlaces), std::end(RolePlaces),
+                                              [&](const RolePlace &r) { return r.role == role; });
+          row != std::end(RolePlaces))
         place = *row;
       if (buffer.space() != place.space || buffer.input() != place.input)
         return corrupt() << "takes " << role << " from space " << fbs::EnumNameSpace(buffer.space())
@@ -197,11 +197,17 @@ private:
   }
 
   Status rmsNorm() const {
-    const uint64_t features = push("features"), rows = dispatch.grid[0] * dispatch.grid[1];
+    const uint64_t features = push("features"), segments = constant("SEGMENTS");
+    uint64_t rows = dispatch.grid[0] * dispatch.grid[1];
     LORAC_TRY(pushBetween("features", 1, UINT32_MAX));
+    if (segments != 0) {
+      rows = push("rows");
+      LORAC_TRY(groups(plus(rows, push("items")), 1));
+      LORAC_TRY(items("features", segments));
+    }
     LORAC_TRY(between("rows", rows, 0, dispatch.rows));
     LORAC_TRY(reach("x", lastRowEnd(rows, push("x_stride"), ceilDiv(features, 4))));
-    LORAC_TRY(reach("weight", features));
+    LORAC_TRY(reach("weight", ceilDiv(features, 4)));
     LORAC_TRY(finite("epsilon_bits", 0));
     return writes("y", rows, "y_stride", features);
   }
@@ -225,7 +231,6 @@ private:
 
   Status linear() const {
     static constexpr std::string_view SegmentNames[] = {"segment_1", "segment_2", "segment_3"};
-    static constexpr std::string_view SiteNames[] = {"site_0", "site_1", "site_2", "site_3"};
     const uint64_t rows = push("rows"), in = push("in_features"), tiles = push("tiles");
     const bool combined = constant("COMBINE") == 2;
     LORAC_TRY(pushBetween("rows", 0, dispatch.rows));
@@ -282,24 +287,32 @@ private:
       LORAC_TRY(servesSite(SiteNames[i], in, reached));
     }
     LORAC_TRY(reach("stacks", dispatch.rows));
-    LORAC_TRY(reach("entries", dispatch.maxEntries));
+    LORAC_TRY(reach("items", push("items")));
     LORAC_TRY(reach("t", times(segments, push("items"), 2)));
     return reach("out", rows);
   }
 
-  Status shrink() const {
-    static constexpr std::string_view SiteNames[] = {"site_0", "site_1", "site_2", "site_3"};
-    const uint64_t in = push("in_features"), items = push("items");
-    LORAC_TRY(pushBetween("in_features", 1, UINT32_MAX));
-    LORAC_TRY(groups(items, std::size(SiteNames)));
-    for (size_t i = 0; i < dispatch.grid[1]; ++i)
+  /// What makes t of every item at the first `segments` sites; `features` names how many values of x it
+  /// takes.
+  Status items(std::string_view features, uint64_t segments) const {
+    const uint64_t in = push(features), items = push("items");
+    if (in % BlockValues != 0 && constant("TAIL") == 0)
+      return corrupt() << "has " << features << " " << in << ", without TAIL it takes multiples of "
+                       << BlockValues;
+    for (size_t i = 0; i < segments; ++i)
       LORAC_TRY(servesSite(SiteNames[i], in, 0));
     LORAC_TRY(pushBetween("x_stride", ceilDiv(in, 4), UINT32_MAX));
     const bool gathered = constant("GATHERED") != 0;
     LORAC_TRY(reach("x", times(gathered ? dispatch.outRows : dispatch.rows, push("x_stride"))));
-    LORAC_TRY(reach("table", dispatch.grid[0]));
+    LORAC_TRY(reach("items", items));
     LORAC_TRY(reach("rows", dispatch.rows));
-    return reach("t", times(dispatch.grid[1], items, TileRows));
+    return reach("t", times(segments, items, TileRows));
+  }
+
+  Status shrink() const {
+    LORAC_TRY(pushBetween("in_features", 1, UINT32_MAX));
+    LORAC_TRY(groups(push("items"), 1));
+    return items("in_features", constant("SEGMENTS"));
   }
 
   /// Bytes of one head's keys or values in a page.

@@ -29,10 +29,9 @@ struct Dispatch {
   std::array<uint64_t, 3> grid = {};
   std::span<const uint64_t> push;
   std::span<const DispatchView> views;
-  uint64_t rows = 0;       ///< of the step, at most
-  uint64_t outRows = 0;    ///< of them with logits
-  uint64_t pages = 0;      ///< of the cache
-  uint64_t maxEntries = 0; ///< records that a step's Entries have
+  uint64_t rows = 0;    ///< of the step, at most
+  uint64_t outRows = 0; ///< of them with logits
+  uint64_t pages = 0;   ///< of the cache
   uint64_t poolBytes = 0;
 };
 

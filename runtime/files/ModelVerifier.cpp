@@ -854,7 +854,6 @@ private:
     dispatch.rows = at.rows;
     dispatch.outRows = at.outRows;
     dispatch.pages = symbol("pages");
-    dispatch.maxEntries = symbol("max_entries");
     dispatch.poolBytes = symbol("pool_bytes");
     Status status = verifyDispatch(dispatch);
     if (status.isOk())

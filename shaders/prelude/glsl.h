@@ -98,9 +98,10 @@ layout(local_size_x = LANES) in;
 #define BLOCK_FETCH(NAME, BASE) vec4(0.0f)
 #define BLOCK_VALUE(OWN, NAME, BASE, V) LOAD_F32X4(NAME, (BASE) + (V))
 #endif
-// Lane V's value, V a literal; only where the whole group is one subgroup.
 #define GROUP_IS_SUBGROUP (SUBGROUP && LANES == 8)
+// SUB_LANE: a lane's number among its eight. BROADCAST: the value of number V of them, a literal.
 #if SUBGROUP
+#define SUB_LANE (gl_SubgroupInvocationID & 7u)
 #define BROADCAST(VALUE, V) subgroupShuffle(VALUE, V)
 // The value of the lane whose number in its eight is FROM, which may differ from lane to lane.
 #define SHUFFLE(VALUE, FROM) subgroupShuffle(VALUE, (gl_SubgroupInvocationID & ~7u) | (FROM))

@@ -167,6 +167,7 @@ f32 blockSum(const Binding<f32x4> &values, u32 base);
 #define BLOCK_SUM(OWN, NAME, BASE)                                                                           \
   (SUBGROUP ? ::lorac::shader::blockSum(OWN) : ::lorac::shader::blockSum(NAME, BASE))
 #define GROUP_IS_SUBGROUP (SUBGROUP && LANES == 8)
+#define SUB_LANE (LANE & 7u)
 #define BROADCAST(VALUE, V) ::lorac::shader::broadcast(VALUE, V)
 #define SHUFFLE(VALUE, FROM) ::lorac::shader::broadcast(VALUE, FROM)
 

@@ -10,7 +10,7 @@ namespace lorac::shader {
 struct LinearBuffers {
   std::vector<uint32_t> weight;
   std::vector<float> x, bias, operand0, operand1, t;
-  std::vector<uint32_t> stacks, entries, pool, outs;
+  std::vector<uint32_t> stacks, itemTable, pool, outs;
   std::vector<uint32_t> scales, nested;
   std::vector<uint64_t> pairs;
   std::vector<float> map;

@@ -9,9 +9,9 @@ namespace lorac::shader {
 /// What the kernel binds and is pushed, by the catalog's names.
 struct ShrinkBuffers {
   std::vector<float> x;
-  std::vector<uint32_t> pool, table, rows;
+  std::vector<uint32_t> pool, table, rows; ///< table: the items
   std::vector<float> t;
-  uint32_t inFeatures = 0, xStride = 0, items = 0, segments = 1;
+  uint32_t inFeatures = 0, xStride = 0, items = 0;
   uint32_t sites[4] = {0, 0, 0, 0};
 };
 

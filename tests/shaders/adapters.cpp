@@ -9,6 +9,7 @@ namespace {
 #define LANES 8
 #define SUBGROUP 1
 #define GATHERED 0
+#define SEGMENTS 2
 #include "tests/shaders/ShrinkVariant.inc"
 #define VARIANT one
 #define ADAPTERS 1
@@ -41,7 +42,6 @@ TEST(Adapters, ShrinkThenExpand) {
   shrink.xStride = linear.xStride = roundUp(in, 32);
   shrink.x = linear.x = strided(x, rows, in, linear.xStride);
   shrink.pool = linear.pool = pool.words;
-  shrink.segments = 2;
   shrink.sites[1] = linear.sites[1] = 1;
   linear.rows = rows;
   linear.weight = tiled(w, outs[0] + outs[1], in, false);
@@ -57,15 +57,15 @@ TEST(Adapters, ShrinkThenExpand) {
       {{0, 1.0f}}, {}, {{1, 0.5f}, {2, -1.25f}}, {{2, 1.0f}, {0, 2.0f}, {1, 1.0f}}};
   for (uint32_t row = 0; row < rows; ++row) {
     const std::vector<Entry> &stack = stacks[row % stacks.size()];
-    linear.stacks.insert(linear.stacks.end(),
-                         {uint32_t(linear.entries.size() / 4), uint32_t(stack.size()), 0, 0});
-    for (const Entry &entry : stack) {
-      linear.entries.insert(linear.entries.end(), {bases[entry.slot], linear.items, 0, 0});
+    uint32_t firstItem = linear.items;
+    for (const Entry &entry : stack)
       for (uint32_t tile = 0; tile < slots[entry.slot][0].tiles(); ++tile, ++linear.items)
         shrink.table.insert(shrink.table.end(),
                             {row, bases[entry.slot], tile, std::bit_cast<uint32_t>(entry.strength)});
-    }
+    linear.stacks.insert(linear.stacks.end(), {Poison, uint32_t(stack.size()), firstItem,
+                                               (linear.items - firstItem) | step::StepFloat32Bit});
   }
+  linear.itemTable = shrink.table;
   shrink.items = linear.items;
   shrink.t = poisoned(size_t(2) * shrink.items * 8);
   shrinkForm::run(shrink);

@@ -225,7 +225,7 @@ Case build(const Shape &shape, uint64_t seed) {
   uint32_t stepRows = shape.gathered ? shape.rows + 3 : shape.rows;
   std::vector<uint32_t> stepRowOf(shape.rows);
   for (uint32_t row = 0; row < shape.rows; ++row)
-    stepRowOf[row] = shape.gathered ? stepRows - 1 - row : row;
+    stepRowOf[row] = shape.gathered ? row + (row > 0) + 2 * (row > 2) : row; // ascending, with gaps
   std::vector<std::vector<std::pair<uint32_t, uint32_t>>> stackOf(stepRows); // (slot, first item)
   if (shape.adapters) {
     std::vector<uint32_t> siteIn{16}, siteOut{16};
@@ -250,16 +250,24 @@ Case build(const Shape &shape, uint64_t seed) {
     }
     if (segmentCount == 3)
       b.sites[1] = segmentCount + 1; // the null record: closed to adapters
+    uint32_t float32 = 0;
     for (uint32_t row = 0; row < stepRows; ++row) {
       uint32_t depth = row % 3 == 1 ? 0 : row % 4 + 1;
-      b.stacks.insert(b.stacks.end(), {uint32_t(b.entries.size() / 4), depth, Poison, Poison});
+      const uint32_t firstItem = b.items;
       for (uint32_t e = 0; e < depth; ++e) {
         uint32_t slot = (row + 2 * e) % uint32_t(slots.size());
         stackOf[row].push_back({slot, b.items});
-        b.entries.insert(b.entries.end(), {slotBases[slot], b.items, Poison, Poison});
-        b.items += slots[slot].back().tiles();
+        float32 |= kinds[slot].isF32 ? step::StepFloat32Bit : 0;
+        uint32_t tiles = 0; // of the slot's largest site
+        for (const SitePart &part : slots[slot])
+          tiles = std::max(tiles, part.tiles());
+        for (uint32_t tile = 0; tile < tiles; ++tile, ++b.items)
+          b.itemTable.insert(b.itemTable.end(), {row, slotBases[slot], tile, Poison});
       }
+      b.stacks.insert(b.stacks.end(), {Poison, depth, firstItem, b.items - firstItem});
     }
+    for (uint32_t row = 0; row < stepRows; ++row)
+      b.stacks[row * 4 + 3] |= float32;
     b.pool = pool.words;
     b.t = poisoned(size_t(segmentCount) * b.items * 8);
     for (uint32_t row = 0; row < stepRows; ++row)

@@ -9,26 +9,31 @@ namespace {
 #define LANES 8
 #define SUBGROUP 1
 #define GATHERED 0
+#define SEGMENTS 2
 #include "tests/shaders/ShrinkVariant.inc"
 #define VARIANT nosubgroup
 #define LANES 8
 #define SUBGROUP 0
 #define GATHERED 0
+#define SEGMENTS 2
 #include "tests/shaders/ShrinkVariant.inc"
 #define VARIANT lanes1
 #define LANES 1
 #define SUBGROUP 0
 #define GATHERED 0
+#define SEGMENTS 2
 #include "tests/shaders/ShrinkVariant.inc"
 #define VARIANT lanes16
 #define LANES 16
 #define SUBGROUP 1
 #define GATHERED 0
+#define SEGMENTS 2
 #include "tests/shaders/ShrinkVariant.inc"
 #define VARIANT gathered
 #define LANES 8
 #define SUBGROUP 1
 #define GATHERED 1
+#define SEGMENTS 2
 #include "tests/shaders/ShrinkVariant.inc"
 
 void check(uint32_t in, bool gather) {
@@ -64,7 +69,6 @@ void check(uint32_t in, bool gather) {
     bases.push_back(pool.add(slots.back(), {in, in}, {9, 17}));
   }
   b.pool = pool.words;
-  b.segments = 2;
   b.sites[0] = 1;
   b.sites[1] = 0;
   struct Item {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Counts are gates: counters.py --lorac PROGRAM
 
-Without adapters: no adapter dispatch and no adapter byte. With any stack: at most 4 more dispatches a layer. The base: at most 9 a
+Without adapters: no adapter dispatch and no adapter byte. With any stack: at most 2 more dispatches a layer, the
+shrinks of o and down (those of q/k/v, gate/up and the head ride on norms). The base: at most 9 a
 layer, beside what stands outside the layers (embedding, last norm, gather, head)."""
 import argparse
 import json
@@ -10,9 +11,9 @@ import pathlib
 import harness
 
 OUTSIDE = 4          # embed, the last norm, gather, the head
-OUTSIDE_ADAPTERS = 1  # shrink before the head, which adapters may target
+OUTSIDE_ADAPTERS = 0
 BASE_A_LAYER = 9
-ADAPTERS_A_LAYER = 4
+ADAPTERS_A_LAYER = 2
 
 
 def main():

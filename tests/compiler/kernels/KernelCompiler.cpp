@@ -70,9 +70,11 @@ std::vector<KernelRequest> typicalRequests() {
       embed(1),
       embed(4, {{"GROUP", 32}, {"HAS_PAIRS", 1}}),
       embed(5, {{"GROUP", 64}, {"HAS_SCALES", 1}, {"NESTED", 1}}),
-      {"rms_norm", {}, {}},
-      {"shrink", {{"GATHERED", 0}}, {}},
-      {"shrink", {{"GATHERED", 1}}, {}},
+      {"rms_norm", {{"SEGMENTS", 0}, {"TAIL", 0}, {"GATHERED", 0}}, {}},
+      {"rms_norm", {{"SEGMENTS", 3}, {"TAIL", 0}, {"GATHERED", 0}}, {}},
+      {"rms_norm", {{"SEGMENTS", 1}, {"TAIL", 1}, {"GATHERED", 1}}, {}},
+      {"shrink", {{"SEGMENTS", 1}, {"TAIL", 0}, {"GATHERED", 0}}, {}},
+      {"shrink", {{"SEGMENTS", 4}, {"TAIL", 1}, {"GATHERED", 1}}, {}},
       {"gather", {}, {}},
       linear(),
       linear({{"ROWS", 8}, {"TILES", 2}, {"ADAPTERS", 1}, {"HAS_OPERAND0", 1}}, Residual),
@@ -171,7 +173,7 @@ TEST(KernelCompiler, CompilesTheCatalog) {
 
 TEST(KernelCompiler, SameRequestSameWordsInAnyThread) {
   std::vector<KernelRequest> requests = {linear(),
-                                         {"shrink", {{"GATHERED", 0}}, {}},
+                                         {"shrink", {{"SEGMENTS", 1}, {"TAIL", 1}, {"GATHERED", 0}}, {}},
                                          {"rope", {{"HEAD", 64}, {"ROTATE", 1}, {"CACHE_F32", 0}}, {}}};
   std::vector<std::vector<std::vector<uint32_t>>> words(6);
   std::vector<std::thread> threads;

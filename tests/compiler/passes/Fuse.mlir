@@ -31,8 +31,8 @@ module @shared_x {
 // A norm between them makes two activations: both stay.
 // CHECK-LABEL: module @two_activations
 // CHECK: lora.linear %{{.*}} [#lora.segment<@q, site = "q", open>] :
-// CHECK: lora.linear %{{.*}} [#lora.segment<@k, site = "k", open>] :
-// CHECK: lora.linear %{{.*}} [#lora.segment<@v, site = "v", open>] :
+// CHECK: lora.linear %{{.*}} [#lora.segment<@k, site = "k", open>] shrink_with_x :
+// CHECK: lora.linear %{{.*}} [#lora.segment<@v, site = "v", open>] shrink_with_x :
 module @two_activations {
   lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
   lora.weight @q from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32>
@@ -243,11 +243,12 @@ module @gate_up_two_types {
 
 // -----
 
-// A residual that is known before the linear becomes its point-wise operand; the order of the sum stays.
+// A residual that is known before the linear becomes its point-wise operand; the order of the sum stays. x is a norm's result: the
+// shrink rides on the norm.
 // CHECK-LABEL: module @residual
 // CHECK: %[[X:.*]] = lora.embed
 // CHECK: %[[N:.*]] = lora.rms_norm
-// CHECK: %[[Y:.*]] = lora.linear %[[N]] [#lora.segment<@o, site = "o", open>] with %[[X]] {
+// CHECK: %[[Y:.*]] = lora.linear %[[N]] [#lora.segment<@o, site = "o", open>] shrink_with_x with %[[X]] {
 // CHECK-NEXT: ^bb0(%[[R:.*]]: f32, %[[E:.*]]: f32):
 // CHECK-NEXT: arith.addf %[[E]], %[[R]]
 // CHECK-NOT: lora.map
@@ -328,7 +329,7 @@ module @one_of_two {
 // CHECK: %[[X:.*]] = lora.embed
 // CHECK: %[[N0:.*]] = lora.rms_norm %[[X]]
 // CHECK: %[[N1:.*]] = lora.rms_norm %[[N0]]
-// CHECK: %[[O:.*]] = lora.linear %[[N1]] [#lora.segment<@o, site = "o", open>] with %[[X]], %[[N0]] {
+// CHECK: %[[O:.*]] = lora.linear %[[N1]] [#lora.segment<@o, site = "o", open>] shrink_with_x with %[[X]], %[[N0]] {
 // CHECK-NEXT: ^bb0(%[[R:.*]]: f32, %[[A:.*]]: f32, %[[B:.*]]: f32):
 // CHECK-NEXT: %[[S:.*]] = arith.addf %[[R]], %[[A]]
 // CHECK-NEXT: %[[P:.*]] = arith.mulf %[[B]], %[[S]]

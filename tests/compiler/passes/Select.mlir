@@ -31,11 +31,11 @@
 
 // With adapters: one shrink for the joined three and one for each other linear; v is closed and has the null record, number 4.
 // CHECK: plan.program @one_adapters rows(1, 1) adapters(true)
-// CHECK: plan.dispatch @shrink_0 grid [#plan.expr<items>, #plan.expr<3>, #plan.expr<1>]
+// CHECK: plan.dispatch @[[OFTHREE:shrink_.*]] grid [#plan.expr<items>, #plan.expr<1>, #plan.expr<1>]
 // CHECK-SAME: site_0 = #plan.expr<0>, site_1 = #plan.expr<1>, site_2 = #plan.expr<4>, site_3 = #plan.expr<0>
-// CHECK: plan.dispatch @shrink_0 grid [#plan.expr<items>, #plan.expr<1>, #plan.expr<1>]
+// CHECK: plan.dispatch @[[OFONE:shrink_.*]] grid [#plan.expr<items>, #plan.expr<1>, #plan.expr<1>]
 // The head's rows were gathered: shrink and expand go through the row tables.
-// CHECK: plan.dispatch @shrink_1 {{.*}} #plan.view<@rows, read
+// CHECK: plan.dispatch @shrink_{{.*}} #plan.view<@rows, read
 // CHECK: plan.dispatch @{{.*}} #plan.view<@out_rows, read
 // CHECK-NOT: plan.dispatch @shrink
 // More rows: 8 of them a workgroup.
@@ -68,6 +68,37 @@ module @whole {
     } : (tensor<?x16xf32>, tensor<?x16xf32>) -> tensor<?x16xf32>
     %g = lora.gather_rows %y : tensor<?x16xf32>
     %l = lora.linear %g [#lora.segment<@table, site = "head", open>] : (tensor<?x16xf32>) -> tensor<?x40xf32>
+    lora.yield %l, %c1 : tensor<?x40xf32>, !lora.cache
+  }
+}
+
+// -----
+
+// With adapters the shrink of two sites rides on the norm: a group for each row, then one for each item.
+// CHECK-LABEL: module @riding
+// CHECK: plan.program @one rows(1, 1) adapters(false)
+// CHECK: plan.dispatch @rms_norm_0 grid [#plan.expr<1>, #plan.expr<rows>, #plan.expr<1>]
+// CHECK-SAME: items = #plan.expr<0>
+// CHECK: plan.program @one_adapters rows(1, 1) adapters(true)
+// CHECK: plan.dispatch @rms_norm_1 grid [#plan.expr<rows + items>, #plan.expr<1>, #plan.expr<1>]
+// CHECK-SAME: #plan.view<@pool, read, {{.*}}#plan.view<@items, read, {{.*}}#plan.view<@[[T:t.*]], write
+// CHECK-SAME: site_0 = #plan.expr<0>, site_1 = #plan.expr<1>
+// CHECK: plan.dispatch @linear_{{.*}}#plan.view<@[[T]], read
+// CHECK: plan.dispatch @shrink
+// CHECK-NOT: plan.dispatch @shrink
+module @riding {
+  lora.model architecture("none") source("hf") vocab(40) max_positions(64) eos([]) max_rows(1)
+  lora.weight @table from(#lora.source<"/m", 0, 2560, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<40x16xf32, #lora.packed<f16>>
+  lora.weight @q from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32, #lora.packed<f16>>
+  lora.weight @k from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32, #lora.packed<f16>>
+  lora.weight @n from(#lora.source<"/m", 0, 64, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16xf32>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
+    %m = lora.rms_norm %x, @n epsilon(1.0e-5) : tensor<?x16xf32>
+    %q, %k = lora.linear %m [#lora.segment<@q, site = "q", open>, #lora.segment<@k, site = "k", open>] shrink_with_x : (tensor<?x16xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32>)
+    %a, %c1 = lora.attend %q, %k, %q, %c layer(0) heads(2) kv_heads(2) scale(0.5) : tensor<?x16xf32>, tensor<?x16xf32>
+    %l = lora.linear %a [#lora.segment<@table, site = "head", open>] : (tensor<?x16xf32>) -> tensor<?x40xf32>
     lora.yield %l, %c1 : tensor<?x40xf32>, !lora.cache
   }
 }

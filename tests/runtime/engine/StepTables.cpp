@@ -47,8 +47,8 @@ TEST_F(StepTablesTest, MixedBatchLiterally) {
   EXPECT_EQ(words(run.rows), (U32{5, 17, 0, 0, 6, 0, 2, step::NoOutRow, 7, 1, 2, 1, 8, 0, 3, 2}));
   EXPECT_EQ(run.outRows, (U32{0, 2, 3}));
   EXPECT_EQ(run.pages, (U32{0, 1, 2, 3}));
-  // first entry, count
-  EXPECT_EQ(words(run.stacks), (U32{0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 2, 2, 0, 0}));
+  // first entry, count, first item, count
+  EXPECT_EQ(words(run.stacks), (U32{0, 0, 0, 0, 0, 1, 0, 2, 1, 1, 2, 2, 2, 2, 4, 5}));
   // slot, first item
   EXPECT_EQ(words(run.entries), (U32{0, 0, 0, 0, 0, 2, 0, 0, 64, 4, 0, 0, 0, 7, 0, 0}));
   // row, slot, tile, strength

@@ -118,9 +118,9 @@ TEST(Dispatch, RejectsTablesFromElsewhere) {
   EXPECT_CORRUPT(from("rope", "angles", "x"), "expected Step, Angles");
   EXPECT_CORRUPT(from("gather", "out", "rows"), "expected Step, OutRows");
   EXPECT_CORRUPT(from("linear+", "stacks", "x"), "expected Step, Stacks");
-  EXPECT_CORRUPT(from("linear+", "entries", "stacks"), "expected Step, Entries");
+  EXPECT_CORRUPT(from("linear+", "items", "stacks"), "expected Step, Items");
   EXPECT_CORRUPT(from("linear+", "pool", "x"), "expected Pool, None");
-  EXPECT_CORRUPT(from("shrink", "table", "x"), "expected Step, Items");
+  EXPECT_CORRUPT(from("shrink", "items", "x"), "expected Step, Items");
   EXPECT_CORRUPT(from("embed", "rows", "x"), "expected Step, Rows");
 }
 
@@ -155,7 +155,7 @@ TEST(Dispatch, BoundsEmbed) {
 TEST(Dispatch, BoundsRmsNorm) {
   EXPECT_CORRUPT(withPush("one", "norm", "features", 0), "rms_norm has features 0");
   EXPECT_CORRUPT(withPush("one", "norm", "features", Huge), "elements of x, its view has 2");
-  EXPECT_CORRUPT(withView("one", "norm", "weight", 28), "reaches 8 elements of weight, its view has 7");
+  EXPECT_CORRUPT(withView("one", "norm", "weight", 16), "reaches 2 elements of weight, its view has 1");
   EXPECT_CORRUPT(withPush("many", "norm", "x_stride", 3), "reaches 47 elements of x, its view has 32");
   EXPECT_CORRUPT(withPush("many", "norm", "y_stride", 7), "has y_stride 7, expected 8");
   EXPECT_CORRUPT(withPush("many", "norm", "y_stride", 9), "reaches 143 elements of y, its view has 128");
@@ -248,10 +248,9 @@ TEST(Dispatch, BoundsWhatAdaptersReach) {
                  "serves site 'block.k' (8 features to 4) with 8 features and 8 tiles");
   EXPECT_CORRUPT(withView("many+", "linear+", "stacks", 240),
                  "reaches 16 elements of stacks, its view has 15");
-  EXPECT_CORRUPT(withView("many+", "linear+", "entries", 16),
-                 "reaches 256 elements of entries, its view has 1");
+  EXPECT_CORRUPT(withView("many+", "linear+", "items", 16), "reaches 4096 elements of items, its view has 1");
   EXPECT_CORRUPT(withView("many+", "linear+", "t", 4096), "elements of t, its view has 256");
-  EXPECT_CORRUPT(withPush("many+", "linear+", "items", Huge), "elements of t, its view has");
+  EXPECT_CORRUPT(withPush("many+", "linear+", "items", Huge), "elements of items, its view has");
 }
 
 TEST(Dispatch, BoundsShrink) {
@@ -259,13 +258,31 @@ TEST(Dispatch, BoundsShrink) {
   EXPECT_CORRUPT(withPush("one+", "shrink", "in_features", Huge), "with 4294967295 features");
   EXPECT_CORRUPT(withPush("one+", "shrink", "x_stride", 1), "has x_stride 1, expected 2");
   EXPECT_CORRUPT(withPush("many+", "shrink", "x_stride", 3), "reaches 48 elements of x, its view has 32");
-  EXPECT_CORRUPT(withPush("one+", "shrink", "site_2", 5), "has site_2 5, expected 0 to 4");
-  EXPECT_CORRUPT(withPush("one+", "shrink", "site_2", 0x80000000), "has site_2 2147483648");
-  EXPECT_CORRUPT(withGrid("one+", "shrink", 1, constant(5)), "has groups along y: 5, expected 0 to 4");
+  EXPECT_CORRUPT(withPush("one+", "shrink", "site_0", 5), "has site_0 5, expected 0 to 4");
+  EXPECT_CORRUPT(withPush("one+", "shrink", "site_0", 0x80000000), "has site_0 2147483648");
+  EXPECT_CORRUPT(withGrid("one+", "shrink", 1, constant(5)), "has groups along y: 5, expected 0 to 1");
   EXPECT_CORRUPT(withGrid("one+", "shrink", 0, constant(4097)),
                  "has groups along x: 4097, expected 0 to 4096");
-  EXPECT_CORRUPT(withView("one+", "shrink", "table", 16), "reaches 4096 elements of table, its view has 1");
+  EXPECT_CORRUPT(withView("one+", "shrink", "items", 16), "reaches 4096 elements of items, its view has 1");
   EXPECT_CORRUPT(withView("one+", "shrink", "t", 96), "elements of t, its view has 24");
+}
+
+TEST(Dispatch, BoundsWhatRidesOnANorm) {
+  EXPECT_CORRUPT(withPush("one+", "norm+", "rows", 2), "rms_norm has rows 2, expected 0 to 1");
+  EXPECT_CORRUPT(withGrid("one+", "norm+", 0, constant(4098)),
+                 "has groups along x: 4098, expected 0 to 4097");
+  EXPECT_CORRUPT(withGrid("one+", "norm+", 1, constant(2)), "has groups along y: 2, expected 0 to 1");
+  EXPECT_CORRUPT(withPush("one+", "norm+", "features", 16),
+                 "serves site 'block.q' (8 features to 8) with 16");
+  EXPECT_CORRUPT(withPush("one+", "norm+", "site_2", 5), "has site_2 5, expected 0 to 4");
+  EXPECT_CORRUPT(withPush("many+", "norm+", "x_stride", 3), "reaches 48 elements of x, its view has 32");
+  EXPECT_CORRUPT(withView("one+", "norm+", "items", 16), "reaches 4096 elements of items, its view has 1");
+  EXPECT_CORRUPT(withView("one+", "norm+", "t", 96), "reaches 98304 elements of t, its view has 24");
+  EXPECT_CORRUPT(withView("one+", "norm+", "pool", 256),
+                 "takes pool from byte 0, 256 long, expected the whole");
+  EXPECT_CORRUPT(
+      edited([](TinyModel &t) { named(named(t.model.kernels, "norm+").constants, "TAIL").value = 0; }),
+      "has features 8, without TAIL it takes multiples of 32");
 }
 
 TEST(Dispatch, BoundsRope) {

@@ -848,7 +848,7 @@ TEST(ModelFile, RejectsCodeTooSmall) {
 }
 
 TEST(ModelFile, RejectsCodePastItsSegment) {
-  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 4096; }), "ends after its segment's 200 bytes");
+  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 4096; }), "ends after its segment's 220 bytes");
   EXPECT_CORRUPT(withVariant([](auto &v) { v.offset = UINT64_MAX - 3; }), "ends after its segment's");
 }
 
@@ -1059,8 +1059,8 @@ TEST(ModelFile, RejectsCommandKind) {
 }
 
 TEST(ModelFile, RejectsKernelIndex) {
-  EXPECT_CORRUPT(edited([](TinyModel &t) { program(t, "one").commands[0]->kernel = 10; }),
-                 "dispatches kernel 10 of 10");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { program(t, "one").commands[0]->kernel = 11; }),
+                 "dispatches kernel 11 of 11");
 }
 
 TEST(ModelFile, RejectsViewCount) {

@@ -307,7 +307,8 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
   logits.row_stride = Vocabulary;
   logits.width = Vocabulary;
 
-  // The joined or single linear; with adapters the shrink that feeds it comes first.
+  // The joined or single linear; with adapters the shrink that feeds it comes first, if it does not ride on
+  // the norm.
   const auto linear = [&](const std::string &weight, const std::string &x, const std::string &y,
                           uint32_t xStride, uint32_t yStride, uint32_t tiles,
                           const std::vector<uint32_t> &sites) {
@@ -316,10 +317,10 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
       siteTerms.push_back(constant(i < sites.size() ? sites[i] : NullSite));
     for (size_t i = 1; i < 4; ++i)
       segmentTerms.push_back(constant(i < sites.size() ? 4 * i : NoSegment));
-    if (adapters) {
+    if (adapters && x != "normed") {
       std::vector<Terms> push = {constant(Hidden), constant(xStride), symbol("items")};
       push.insert(push.end(), siteTerms.begin(), siteTerms.end());
-      b.dispatch("shrink", {x, "pool", "items", "t"}, symbol("items"), constant(sites.size()), push);
+      b.dispatch("shrink", {x, "pool", "items", "t"}, symbol("items"), one, push);
     }
     std::vector<Terms> push = {rows, constant(Hidden), constant(xStride), constant(yStride), constant(tiles)};
     push.insert(push.end(), segmentTerms.begin(), segmentTerms.end());
@@ -328,7 +329,7 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
     push.push_back(zero); // first_tile
     std::vector<std::string> views = {weight, x, y};
     if (adapters)
-      views.insert(views.end(), {"stacks", "entries", "pool", "t"});
+      views.insert(views.end(), {"stacks", "items", "pool", "t"});
     b.dispatch(adapters ? "linear+" : "linear", views, constant(lorac::ceilDiv(tiles, 4)),
                ceilDiv(rows, constant(4)), push);
   };
@@ -336,8 +337,14 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
   if (rowsMax > 1)
     b.fill("qkv");
   b.dispatch("embed", {"embedding", "rows", "x"}, one, rows, {one, constant(2), zero, constant(Vocabulary)});
-  b.dispatch("norm", {"x", "norm", "normed"}, rows, one,
-             {constant(Hidden), constant(2), constant(Hidden), constant(0x3727c5ac)});
+  if (adapters)
+    b.dispatch("norm+", {"x", "norm", "normed", "pool", "items", "t"}, rows + symbol("items"), one,
+               {constant(Hidden), constant(2), constant(Hidden), constant(0x3727c5ac), rows, symbol("items"),
+                zero, one, constant(2), constant(NullSite)});
+  else
+    b.dispatch("norm", {"x", "norm", "normed"}, rows, one,
+               {constant(Hidden), constant(2), constant(Hidden), constant(0x3727c5ac), zero, zero, zero, zero,
+                zero, zero});
   linear("qkv.weight", "normed", "qkv", 2, JoinedColumns, 12, {0, 1, 2});
   b.dispatch("rope", {"qkv", "qkv", "qkv", "rows", "pages", "angles", "rotated", "cache"},
              constant(QueryHeads + 2), rows,
@@ -437,12 +444,13 @@ TinyModel tinyModel() {
                                            {"HAS_OPERAND0", 0}, {"HAS_OPERAND1", 0}, {"ADAPTERS", 0}};
   const std::vector<fbs::EpilogueTerm> plain = {term(fbs::EpilogueOp::Segment)};
   addKernel(tiny, "embed", "embed", {{"WEIGHT", 1}});
-  addKernel(tiny, "norm", "rms_norm", {});
+  addKernel(tiny, "norm", "rms_norm", {{"SEGMENTS", 0}, {"TAIL", 0}, {"GATHERED", 0}});
+  addKernel(tiny, "norm+", "rms_norm", {{"SEGMENTS", 3}, {"TAIL", 1}, {"GATHERED", 0}});
   addKernel(tiny, "linear", "linear", linear, plain);
   addKernel(tiny, "head", "linear", linear, plain);
   linear["ADAPTERS"] = 1;
   addKernel(tiny, "linear+", "linear", linear, plain);
-  addKernel(tiny, "shrink", "shrink", {});
+  addKernel(tiny, "shrink", "shrink", {{"SEGMENTS", 1}, {"TAIL", 1}, {"GATHERED", 0}});
   addKernel(tiny, "rope", "rope", {{"HEAD", HeadSize}, {"ROTATE", 1}, {"CACHE_F32", 0}});
   addKernel(tiny, "attend", "attend", {{"HEAD", HeadSize}, {"HEADS", 2}, {"CACHE_F32", 0}});
   addKernel(tiny, "gather", "gather", {});
