@@ -44,7 +44,7 @@ struct EntryRecord {
 struct ItemRecord {
   uint32_t row;
   uint32_t slotBase;
-  uint32_t tile;
+  uint32_t tile;         ///< bits 0-15: the tile; bits 16-31: how many tiles its entry has
   uint32_t strengthBits; ///< f32 bits of the user's strength
 };
 /// One a site in a slot's directory. Offsets in 16-byte units from the slot's base.
@@ -59,6 +59,7 @@ static_assert(sizeof(RowRecord) == 16 && sizeof(OutRecord) == 16 && sizeof(Stack
               sizeof(EntryRecord) == 16 && sizeof(ItemRecord) == 16 && sizeof(SiteRecord) == 16);
 
 constexpr uint32_t TileCountMask = 0xffffu;
+constexpr uint32_t EntryTilesShift = 16;
 constexpr uint32_t BiasRankShift = 16;
 constexpr uint32_t BiasRankMask = 0x7fffu;
 constexpr uint32_t Float32Bit = 0x80000000u;

@@ -292,8 +292,9 @@ Result<uint64_t> writeTable(const StepProgram::Input &input, std::span<const Pla
     for (uint32_t i = 0; i < rows.size(); ++i)
       for (const StackEntry &entry : *rows[i].stack)
         for (uint32_t tile = 0; tile < entry.adapter->tiles(); ++tile)
-          writer.add(
-              step::ItemRecord{i, entry.adapter->slotBase(), tile, std::bit_cast<uint32_t>(entry.strength)});
+          writer.add(step::ItemRecord{i, entry.adapter->slotBase(),
+                                      tile | (entry.adapter->tiles() << step::EntryTilesShift),
+                                      std::bit_cast<uint32_t>(entry.strength)});
     return writer.finish("Items");
   case fbs::StepInput::None:
     break;

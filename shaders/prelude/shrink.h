@@ -50,33 +50,37 @@
 #define RANK_TAIL(STATEMENT)
 #endif
 
-// Item number NUMBER of the table. Nothing is written at a site whose adapter lacks the tile. Adapters are
-// f32 or f16 as a whole.
+// What the item's adapter has at the sites: record, has, any (of them), isF32 and itemTile.
+#define SHRINK_SITES(ITEM)                                                                                   \
+  u32 site[4];                                                                                               \
+  site[0] = push.site_0;                                                                                     \
+  site[1] = push.site_1;                                                                                     \
+  site[2] = push.site_2;                                                                                     \
+  site[3] = push.site_3;                                                                                     \
+  u32 itemTile = ITEM.z & 0xffffu;                                                                           \
+  u32x4 record[SEGMENTS];                                                                                    \
+  bool has[SEGMENTS];                                                                                        \
+  bool any = false;                                                                                          \
+  bool isF32 = false;                                                                                        \
+  u32 some = 0u;                                                                                             \
+  UNROLL for (u32 s = 0u; s < SEGMENTS; ++s) {                                                               \
+    record[s] = LOAD_U32X4(pool, ITEM.y + site[s]);                                                          \
+    has[s] = itemTile < (record[s].z & 0xffffu);                                                             \
+    any = any || has[s];                                                                                     \
+    isF32 = isF32 || (has[s] && (record[s].z >> 31) != 0u);                                                  \
+    some = SELECT(has[s], ITEM.y + record[s].x, some);                                                       \
+  }
+
+// Item number NUMBER of the table, after SHRINK_SITES. Nothing is written at a site whose adapter lacks the
+// tile. Adapters are f32 or f16 as a whole.
 #define SHRINK_ITEM(NUMBER, ITEM, FEATURES)                                                                  \
   {                                                                                                          \
-    u32 site[4];                                                                                             \
-    site[0] = push.site_0;                                                                                   \
-    site[1] = push.site_1;                                                                                   \
-    site[2] = push.site_2;                                                                                   \
-    site[3] = push.site_3;                                                                                   \
-    u32x4 record[SEGMENTS];                                                                                  \
-    bool has[SEGMENTS];                                                                                      \
-    bool any = false;                                                                                        \
-    bool isF32 = false;                                                                                      \
-    u32 some = 0u;                                                                                           \
-    UNROLL for (u32 s = 0u; s < SEGMENTS; ++s) {                                                             \
-      record[s] = LOAD_U32X4(pool, ITEM.y + site[s]);                                                        \
-      has[s] = ITEM.z < (record[s].z & 0xffffu);                                                             \
-      any = any || has[s];                                                                                   \
-      isF32 = isF32 || (has[s] && (record[s].z >> 31) != 0u);                                                \
-      some = SELECT(has[s], ITEM.y + record[s].x, some);                                                     \
-    }                                                                                                        \
     u32 pieces = SELECT(isF32, (FEATURES + 3u) / 4u, (FEATURES + 7u) / 8u);                                  \
     u32 place[SEGMENTS];                                                                                     \
     f32 sum[SEGMENTS][RANKS_A_LANE];                                                                         \
     UNROLL for (u32 s = 0u; s < SEGMENTS; ++s) {                                                             \
       /* A site without the tile reads another's: no branch, and nothing out of bounds. */                   \
-      place[s] = SELECT(has[s], ITEM.y + record[s].x + ITEM.z * pieces * 8u, some) + (LANE & 7u);            \
+      place[s] = SELECT(has[s], ITEM.y + record[s].x + itemTile * pieces * 8u, some) + (LANE & 7u);          \
       UNROLL for (u32 i = 0u; i < RANKS_A_LANE; ++i) sum[s][i] = 0.0f;                                       \
     }                                                                                                        \
     /* One loop after the other: on CPU devices a branch costs a pass of both sides. f32 piece by piece. */  \
@@ -100,7 +104,7 @@
         UNROLL for (u32 i = 0u; i < RANKS_A_LANE; ++i) {                                                     \
           u32 r = LANE + i * RANK_STEP;                                                                      \
           EXACT f32 product = sum[s][i] * scale;                                                             \
-          f32 value = SELECT(ITEM.z * 8u + r + 1u == biasRank, scale, product);                              \
+          f32 value = SELECT(itemTile * 8u + r + 1u == biasRank, scale, product);                            \
           STORE(t, (s * push.items + NUMBER) * 8u + r, value);                                               \
         }                                                                                                    \
       }                                                                                                      \

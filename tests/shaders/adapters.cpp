@@ -61,7 +61,9 @@ TEST(Adapters, ShrinkThenExpand) {
     for (const Entry &entry : stack)
       for (uint32_t tile = 0; tile < slots[entry.slot][0].tiles(); ++tile, ++linear.items)
         shrink.table.insert(shrink.table.end(),
-                            {row, bases[entry.slot], tile, std::bit_cast<uint32_t>(entry.strength)});
+                            {row, bases[entry.slot],
+                             tile | (slots[entry.slot][0].tiles() << step::EntryTilesShift),
+                             std::bit_cast<uint32_t>(entry.strength)});
     linear.stacks.insert(linear.stacks.end(), {Poison, uint32_t(stack.size()), firstItem,
                                                (linear.items - firstItem) | step::StepFloat32Bit});
   }

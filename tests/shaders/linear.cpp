@@ -262,7 +262,8 @@ Case build(const Shape &shape, uint64_t seed) {
         for (const SitePart &part : slots[slot])
           tiles = std::max(tiles, part.tiles());
         for (uint32_t tile = 0; tile < tiles; ++tile, ++b.items)
-          b.itemTable.insert(b.itemTable.end(), {row, slotBases[slot], tile, Poison});
+          b.itemTable.insert(b.itemTable.end(),
+                             {row, slotBases[slot], tile | (tiles << step::EntryTilesShift), Poison});
       }
       b.stacks.insert(b.stacks.end(), {Poison, depth, firstItem, b.items - firstItem});
     }

@@ -136,7 +136,8 @@ void checkRiding(uint32_t features, bool gather) {
       tiles = std::max(tiles, part.tiles());
     for (uint32_t row = 0; row < stepRows; ++row)
       for (uint32_t tile = 0; tile < tiles; ++tile, ++b.items)
-        b.table.insert(b.table.end(), {row, base, tile, std::bit_cast<uint32_t>(0.75f)});
+        b.table.insert(b.table.end(),
+                       {row, base, tile | (tiles << step::EntryTilesShift), std::bit_cast<uint32_t>(0.75f)});
   }
   b.pool = pool.words;
   b.sites[0] = 2;

@@ -80,9 +80,11 @@ void check(uint32_t in, bool gather) {
     for (uint32_t slot = 0; slot < slots.size(); ++slot)
       for (uint32_t tile = 0; tile < std::max(slots[slot][0].tiles(), slots[slot][1].tiles()); ++tile)
         items.push_back({row, slot, tile, 0.5f + 0.25f * float(slot)});
-  for (const Item &item : items)
-    b.table.insert(b.table.end(),
-                   {item.row, bases[item.slot], item.tile, std::bit_cast<uint32_t>(item.strength)});
+  for (const Item &item : items) {
+    uint32_t tiles = std::max(slots[item.slot][0].tiles(), slots[item.slot][1].tiles());
+    b.table.insert(b.table.end(), {item.row, bases[item.slot], item.tile | (tiles << step::EntryTilesShift),
+                                   std::bit_cast<uint32_t>(item.strength)});
+  }
   b.items = uint32_t(items.size());
 
   std::vector<void (*)(ShrinkBuffers &)> runs;

@@ -115,7 +115,10 @@ class Figures(Case):
         b_bytes = self.layers * sum(2 * 8 * out for _, out in sites)
         a_bytes = self.layers * sum(2 * 8 * columns for columns, _ in sites)
         self.assertAlmostEqual(more("linear") / b_bytes, 1, delta=0.1)
-        self.assertGreaterEqual(more("shrink"), a_bytes)
+        # Shrink rides on norms: 2 sites of 7 have a dispatch of it.
+        shrunk = more("shrink") + more("rms_norm")
+        self.assertGreaterEqual(shrunk, a_bytes)
+        self.assertLess(shrunk, 1.2 * a_bytes)  # and x, and t
 
     def test_distinct_adapters_are_copies(self):
         many = self.bench("--adapter", self.bundles[0], "--batch", 3, "--distinct-adapters", 3)

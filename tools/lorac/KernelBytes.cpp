@@ -118,9 +118,11 @@ double KernelBytes::of(size_t program, uint32_t command, const StepSymbols &symb
   const LoadSymbols &load = engine.loadSymbols();
 
   // Buffers of rows have room for all that the program serves; those behind a gather for the rows asked for.
-  StepSymbols noneAsked = symbols;
+  StepSymbols noneAsked = symbols, allAsked = symbols;
   noneAsked.outRows = 0;
-  bool gathered = groups(entry, engine.symbolValues(noneAsked)) == 0;
+  allAsked.outRows = symbols.rows;
+  bool gathered =
+      groups(entry, engine.symbolValues(noneAsked)) != groups(entry, engine.symbolValues(allAsked));
   double rows = double(gathered ? symbols.outRows : symbols.rows);
   double capacity = double(holder.rows_max());
   if (gathered) {

@@ -103,7 +103,8 @@ Result<uint64_t> FakeDevice::stackHash(const RecordedRun &run, uint32_t row) con
         return wrong() << "entry " << index << " has item " << entry.firstItem + tile << " of "
                        << run.items.size();
       const step::ItemRecord &item = run.items[entry.firstItem + tile];
-      if (item.row != row || item.slotBase != entry.slotBase || item.tile != tile)
+      if (item.row != row || item.slotBase != entry.slotBase ||
+          item.tile != (tile | (tiles << step::EntryTilesShift)))
         return wrong() << "item " << entry.firstItem + tile << " is not tile " << tile << " of row " << row;
       hash = mix(hash, item.strengthBits);
     }

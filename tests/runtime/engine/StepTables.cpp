@@ -51,10 +51,12 @@ TEST_F(StepTablesTest, MixedBatchLiterally) {
   EXPECT_EQ(words(run.stacks), (U32{0, 0, 0, 0, 0, 1, 0, 2, 1, 1, 2, 2, 2, 2, 4, 5}));
   // slot, first item
   EXPECT_EQ(words(run.entries), (U32{0, 0, 0, 0, 0, 2, 0, 0, 64, 4, 0, 0, 0, 7, 0, 0}));
-  // row, slot, tile, strength
-  EXPECT_EQ(words(run.items), (U32{1, 0,  0, bits(0.5f), 1, 0,  1, bits(0.5f),  2, 0,  0, bits(0.5f),
-                                   2, 0,  1, bits(0.5f), 3, 64, 0, bits(2.0f),  3, 64, 1, bits(2.0f),
-                                   3, 64, 2, bits(2.0f), 3, 0,  0, bits(-1.0f), 3, 0,  1, bits(-1.0f)}));
+  // row, slot, tile and how many, strength
+  constexpr uint32_t Of2 = 2 << 16, Of3 = 3 << 16;
+  EXPECT_EQ(words(run.items),
+            (U32{1, 0,  Of2,     bits(0.5f), 1, 0,  Of2 | 1, bits(0.5f),  2, 0,  Of2,     bits(0.5f),
+                 2, 0,  Of2 | 1, bits(0.5f), 3, 64, Of3,     bits(2.0f),  3, 64, Of3 | 1, bits(2.0f),
+                 3, 64, Of3 | 2, bits(2.0f), 3, 0,  Of2,     bits(-1.0f), 3, 0,  Of2 | 1, bits(-1.0f)}));
   // cosines of both frequencies, then sines
   std::vector<float> angles;
   for (double position : {17.0, 0.0, 1.0, 0.0})
