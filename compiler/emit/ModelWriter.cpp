@@ -740,13 +740,13 @@ FailureOr<ModelSummary> ModelWriter::write(const std::string &path) {
   Result<AtomicFile> file = AtomicFile::create(path);
   if (!file)
     return report(module, file.status());
-  Result<std::vector<uint8_t>> codeSegment = compress(code.bytes);
-  if (!codeSegment)
-    return report(module, codeSegment.status());
   if (code.bytes.size() > format::MaxCodeBytes)
     return module.emitError() << "its kernels have " << code.bytes.size()
                               << " bytes of code, a model file holds at most " << format::MaxCodeBytes
                               << "; use fewer packed types or a smaller --max-rows";
+  Result<std::vector<uint8_t>> codeSegment = compress(code.bytes);
+  if (!codeSegment)
+    return report(module, codeSegment.status());
   std::vector<uint64_t> sizes{codeSegment->size()};
   for (uint64_t rest = weightBytes; rest > 0; rest -= std::min(rest, format::MaxWeightSegmentBytes))
     sizes.push_back(std::min(rest, format::MaxWeightSegmentBytes));

@@ -245,9 +245,7 @@ unsigned letShrinkRide(ModuleOp module) {
   llvm::SmallPtrSet<Operation *, 16> taken;
   module.walk([&](lora::LinearOp linear) {
     auto norm = linear.getX().getDefiningOp<lora::RmsNormOp>();
-    bool open =
-        llvm::any_of(linear.getSegmentList(), [](lora::SegmentAttr segment) { return segment.getOpen(); });
-    if (!norm || !open || !taken.insert(norm).second)
+    if (!norm || !linear.isOpen() || !taken.insert(norm).second)
       return;
     linear.setShrinkWithX(true);
     ++count;

@@ -586,9 +586,9 @@ lora::LinearOp ProgramWriter::riderOf(lora::RmsNormOp norm) {
   if (!adapters)
     return nullptr;
   for (Operation *user : norm.getResult().getUsers())
-    if (auto linear = dyn_cast<lora::LinearOp>(user);
-        linear && linear.getX() == norm.getResult() && linear.getShrinkWithX() && haveOneType(linear) &&
-        llvm::any_of(linear.getSegmentList(), [](lora::SegmentAttr segment) { return segment.getOpen(); }))
+    if (auto linear = dyn_cast<lora::LinearOp>(user); linear && linear.getX() == norm.getResult() &&
+                                                      linear.getShrinkWithX() && linear.isOpen() &&
+                                                      haveOneType(linear))
       return linear;
   return nullptr;
 }

@@ -258,6 +258,8 @@ def LinearOp : LoraOp<"linear", [Pure]> {
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     ::llvm::SmallVector<SegmentAttr> getSegmentList();
+    /// Whether adapters may attach to any segment.
+    bool isOpen() { return ::llvm::any_of(getSegmentList(), [](SegmentAttr segment) { return segment.getOpen(); }); }
     bool hasEpilogue() { return !getEpilogue().empty(); }
   }];
 }

@@ -97,15 +97,13 @@ private:
   }
 };
 
-} // namespace
-
-namespace {
 bool anyFloat32(std::span<const PlannedRow> rows) {
   return std::any_of(rows.begin(), rows.end(), [](const PlannedRow &row) {
     return std::any_of(row.stack->begin(), row.stack->end(),
                        [](const StackEntry &entry) { return entry.adapter->isFloat32(); });
   });
 }
+
 } // namespace
 
 uint64_t stackItems(const Stack &stack) {

@@ -5,6 +5,7 @@
 #include "schemas/Header.h"
 #include "support/Compression.h"
 
+#include <cstring>
 #include <utility>
 
 namespace lorac {
@@ -77,6 +78,12 @@ Digest ModelFile::fingerprint() const { return container::digestOf(*root->finger
 
 std::span<const uint8_t> ModelFile::segment(size_t index) const {
   return container::segmentBytes(bytes, *root->segments()->Get(uint32_t(index)));
+}
+
+std::vector<uint32_t> ModelFile::code(const fbs::Variant &variant) const {
+  std::vector<uint32_t> words(variant.size() / sizeof(uint32_t));
+  std::memcpy(words.data(), codeSegments[variant.segment()].data() + variant.offset(), variant.size());
+  return words;
 }
 
 size_t ModelFile::symbolIndex(std::string_view name) const {

@@ -32,10 +32,8 @@ public:
   const std::string &path() const { return filePath; }
   Digest fingerprint() const;
   std::span<const uint8_t> segment(size_t index) const;
-  /// The code of a variant of this model: `size` bytes, at an address that is a multiple of 4.
-  std::span<const uint8_t> code(const fbs::Variant &variant) const {
-    return std::span(codeSegments[variant.segment()]).subspan(variant.offset(), variant.size());
-  }
+  /// The code of a variant of this model, in words.
+  std::vector<uint32_t> code(const fbs::Variant &variant) const;
   /// Bytes [offset, offset + size) of the weight space (weight segments lie back to back in it, page-padded
   /// in the file): calls `visit` for each contiguous piece in order.
   template <typename Visitor> void weightBytes(uint64_t offset, uint64_t size, Visitor visit) const {

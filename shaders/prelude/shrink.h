@@ -4,7 +4,16 @@
 //   X_OWN(BLOCK)            the f32x4 that this lane holds of a block of 32 values of x
 //   X_NUMBER(OWN, BLOCK, V) number V of its eight, V a literal, to all lanes
 //   X_PADDED(INDEX)         f32x4 number INDEX of x with 0 in the place of what lies past K (with TAIL)
-// and has the bindings pool and t, and push.items.
+// and has the bindings pool and t, and push.items. Included anew for each body: it undefines what it defined
+// before.
+#undef RANKS_A_LANE
+#undef RANK_STEP
+#undef DOT
+#undef RANK_PIECE_F32
+#undef RANK_PIECE_F16
+#undef RANK_TAIL
+#undef SHRINK_SITES
+#undef SHRINK_ITEM
 
 // Lanes beyond the eighth repeat the first eight and write nothing; fewer than eight lanes take several ranks
 // each.

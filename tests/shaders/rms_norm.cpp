@@ -3,19 +3,41 @@
 
 namespace lorac::shader {
 namespace {
-#define SEGMENTS 0
-namespace lanes8 {
-#define LANES 8
-#include "shaders/rms_norm.kernel"
-#undef LANES
-} // namespace lanes8
-namespace lanes1 {
-#define LANES 1
-#include "shaders/rms_norm.kernel"
-#undef LANES
-} // namespace lanes1
-#undef SEGMENTS
 
+constexpr float Epsilon = 1e-5f;
+
+struct NormBuffers {
+  std::vector<float> x, weight, y;
+  uint32_t features = 0, stride = 0, rows = 0;
+  ShrinkBuffers rider; ///< what the variants with SEGMENTS take along
+};
+
+#define VARIANT lanes8
+#define LANES 8
+#define SUBGROUP 1
+#define GATHERED 0
+#define SEGMENTS 0
+#include "tests/shaders/RmsNormVariant.inc"
+#define VARIANT lanes1
+#define LANES 1
+#define SUBGROUP 0
+#define GATHERED 0
+#define SEGMENTS 0
+#include "tests/shaders/RmsNormVariant.inc"
+
+// The norm that takes the shrink of three sites along, and the shrink alone, over what the norm gives.
+#define VARIANT ride8
+#define LANES 8
+#define SUBGROUP 1
+#define GATHERED 0
+#define SEGMENTS 3
+#include "tests/shaders/RmsNormVariant.inc"
+#define VARIANT ride1
+#define LANES 1
+#define SUBGROUP 0
+#define GATHERED 1
+#define SEGMENTS 3
+#include "tests/shaders/RmsNormVariant.inc"
 #define VARIANT shrink8
 #define LANES 8
 #define SUBGROUP 1
@@ -29,67 +51,37 @@ namespace lanes1 {
 #define SEGMENTS 3
 #include "tests/shaders/ShrinkVariant.inc"
 
-/// The norm that takes the shrink of three sites along, and the shrink alone, over what the norm gives.
-#define SEGMENTS 3
-#define TAIL 1
-namespace ride8 {
-#define LANES 8
-#define SUBGROUP 1
-#define GATHERED 0
-#include "shaders/prelude/shrink.h"
-#include "shaders/rms_norm.kernel"
-#undef GATHERED
-#undef SUBGROUP
-#undef LANES
-} // namespace ride8
-namespace ride1 {
-#define LANES 1
-#define SUBGROUP 0
-#define GATHERED 1
-#include "shaders/prelude/shrink.h"
-#include "shaders/rms_norm.kernel"
-#undef GATHERED
-#undef SUBGROUP
-#undef LANES
-} // namespace ride1
-#undef TAIL
-#undef SEGMENTS
+/// Buffers for random x and weights: padding of x is poison, and so is all of y.
+NormBuffers randomNorm(Random &random, uint32_t features, uint32_t rows) {
+  NormBuffers b;
+  b.features = features;
+  b.rows = rows;
+  b.stride = roundUp(features, 32);
+  b.x = strided(random.uniforms(size_t(rows) * features), rows, features, b.stride);
+  b.weight = random.uniforms(features);
+  b.weight.resize(roundUp(features, 4), poison());
+  b.y = poisoned(size_t(rows) * b.stride);
+  return b;
+}
 
 void check(uint32_t features, uint32_t rows, uint32_t lanes, bool rowsAlongX) {
   SCOPED_TRACE(testing::Message() << features << " features, " << lanes << " lanes");
   Random random(features * 10 + rows);
-  uint32_t stride = roundUp(features, 32);
-  std::vector<float> values = random.uniforms(size_t(rows) * features);
-  std::vector<float> x = strided(values, rows, features, stride), w = random.uniforms(features);
-  w.resize(roundUp(features, 4), poison());
-  std::vector<float> y = poisoned(size_t(rows) * stride);
-  const float epsilon = 1e-5f;
-  uint32_t gridX = rowsAlongX ? rows : 1, gridY = rowsAlongX ? 1 : rows;
-  if (lanes == 8) {
-    lanes8::x.bind(x);
-    lanes8::weight.bind(w);
-    lanes8::y.bind(y);
-    lanes8::push = {features, stride / 4, stride, std::bit_cast<uint32_t>(epsilon), 0, 0, 0, 0, 0, 0};
-    runGrid(lanes8::rms_norm, 8, gridX, gridY);
-  } else {
-    lanes1::x.bind(x);
-    lanes1::weight.bind(w);
-    lanes1::y.bind(y);
-    lanes1::push = {features, stride / 4, stride, std::bit_cast<uint32_t>(epsilon), 0, 0, 0, 0, 0, 0};
-    runGrid(lanes1::rms_norm, 1, gridX, gridY);
-  }
+  NormBuffers b = randomNorm(random, features, rows);
+  (lanes == 8 ? lanes8::run : lanes1::run)(b, rowsAlongX ? rows : 1, rowsAlongX ? 1 : rows);
   expectNoFaults();
   for (uint32_t s = 0; s < rows; ++s) {
     double squares = 0.0;
     for (uint32_t k = 0; k < features; ++k)
-      squares += double(values[size_t(s) * features + k]) * values[size_t(s) * features + k];
-    for (uint32_t k = 0; k < stride; ++k) {
-      float got = y[size_t(s) * stride + k];
+      squares += double(b.x[size_t(s) * b.stride + k]) * b.x[size_t(s) * b.stride + k];
+    for (uint32_t k = 0; k < b.stride; ++k) {
+      float got = b.y[size_t(s) * b.stride + k];
       if (k >= features) {
         EXPECT_TRUE(isPoison(got));
         continue;
       }
-      double want = values[size_t(s) * features + k] / std::sqrt(squares / features + double(epsilon)) * w[k];
+      double want =
+          b.x[size_t(s) * b.stride + k] / std::sqrt(squares / features + double(Epsilon)) * b.weight[k];
       EXPECT_NEAR(got, want, 1e-6 * std::abs(want) + 1e-12);
     }
   }
@@ -109,16 +101,12 @@ TEST(RmsNormKernel, MatchesFloat64) {
 void checkRiding(uint32_t features, bool gather) {
   SCOPED_TRACE(testing::Message() << features << " features" << (gather ? ", gathered" : ""));
   Random random(features);
-  const uint32_t stepRows = 4, rows = gather ? 2 : stepRows, stride = roundUp(features, 32);
+  const uint32_t stepRows = 4, rows = gather ? 2 : stepRows;
   const std::vector<uint32_t> outRows = {1, step::NoOutRow, 0, step::NoOutRow};
-  std::vector<float> x = strided(random.uniforms(size_t(rows) * features), rows, features, stride);
-  std::vector<float> w = random.uniforms(features);
-  w.resize(roundUp(features, 4), poison());
-  const uint32_t epsilon = std::bit_cast<uint32_t>(1e-5f);
-
-  ShrinkBuffers b;
+  NormBuffers riding = randomNorm(random, features, rows);
+  ShrinkBuffers &b = riding.rider;
   b.inFeatures = features;
-  b.xStride = stride;
+  b.xStride = riding.stride;
   for (uint32_t row = 0; row < stepRows; ++row)
     b.rows.insert(b.rows.end(), {9, 9, 9, outRows[row]});
   Pool pool;
@@ -144,45 +132,16 @@ void checkRiding(uint32_t features, bool gather) {
   b.sites[1] = 0;
   b.sites[2] = 1;
 
-  std::vector<float> alone = poisoned(size_t(rows) * stride), y = alone,
-                     t = poisoned(size_t(3) * b.items * 8);
-  auto ride = [&](auto &kernelX, auto &kernelW, auto &kernelY, auto &kernelPool, auto &kernelItems,
-                  auto &kernelT) {
-    kernelX.bind(x);
-    kernelW.bind(w);
-    kernelY.bind(y);
-    kernelPool.bind(b.pool);
-    kernelItems.bind(b.table);
-    kernelT.bind(t);
-  };
-  if (gather) {
-    lanes1::x.bind(x);
-    lanes1::weight.bind(w);
-    lanes1::y.bind(alone);
-    lanes1::push = {features, stride / 4, stride, epsilon, 0, 0, 0, 0, 0, 0};
-    runGrid(lanes1::rms_norm, 1, 1, rows);
-    ride(ride1::x, ride1::weight, ride1::y, ride1::pool, ride1::items, ride1::t);
-    ride1::rows.bind(b.rows);
-    ride1::push = {features, stride / 4, stride,     epsilon,    rows,
-                   b.items,  b.sites[0], b.sites[1], b.sites[2], 0};
-    runGrid(ride1::rms_norm, 1, rows + b.items, 1);
-  } else {
-    lanes8::x.bind(x);
-    lanes8::weight.bind(w);
-    lanes8::y.bind(alone);
-    lanes8::push = {features, stride / 4, stride, epsilon, 0, 0, 0, 0, 0, 0};
-    runGrid(lanes8::rms_norm, 8, 1, rows);
-    ride(ride8::x, ride8::weight, ride8::y, ride8::pool, ride8::items, ride8::t);
-    ride8::push = {features, stride / 4, stride,     epsilon,    rows,
-                   b.items,  b.sites[0], b.sites[1], b.sites[2], 0};
-    runGrid(ride8::rms_norm, 8, rows + b.items, 1);
-  }
-  b.x = alone;
-  b.t = poisoned(t.size());
-  (gather ? shrink1::run : shrink8::run)(b);
+  b.t = poisoned(size_t(3) * b.items * 8);
+
+  NormBuffers alone = riding;
+  (gather ? lanes1::run : lanes8::run)(alone, 1, rows);
+  alone.rider.x = alone.y;
+  (gather ? shrink1::run : shrink8::run)(alone.rider);
+  (gather ? ride1::run : ride8::run)(riding, rows + b.items, 1);
   expectNoFaults();
-  EXPECT_EQ(std::memcmp(y.data(), alone.data(), y.size() * sizeof(float)), 0) << "y";
-  EXPECT_EQ(std::memcmp(t.data(), b.t.data(), t.size() * sizeof(float)), 0) << "t";
+  EXPECT_EQ(std::memcmp(riding.y.data(), alone.y.data(), riding.y.size() * sizeof(float)), 0) << "y";
+  EXPECT_EQ(std::memcmp(b.t.data(), alone.rider.t.data(), b.t.size() * sizeof(float)), 0) << "t";
 }
 
 TEST(RmsNormKernel, ShrinkRidesBitForBit) {

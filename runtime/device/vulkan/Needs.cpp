@@ -5,7 +5,6 @@
 #include "schemas/Catalog.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 #include <tuple>
 
@@ -36,9 +35,7 @@ private:
                                 uint32_t(catalog::elementBytes(binding->element())), 0});
     entry.pushBytes = kernel.push() ? kernel.push()->size() * 4 : 0;
     for (const fbs::Variant *variant : *kernel.variants()) {
-      std::span<const uint8_t> code = model.code(*variant);
-      std::vector<uint32_t> words(code.size() / 4);
-      std::memcpy(words.data(), code.data(), words.size() * 4);
+      const std::vector<uint32_t> words = model.code(*variant);
       auto shader = readShader(words);
       if (!shader)
         return Status(Code::CorruptFile)

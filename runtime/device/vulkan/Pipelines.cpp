@@ -117,9 +117,7 @@ Result<Pipeline> Pipelines::build(Context &context, const fbs::Kernel &kernel, c
   LORAC_ASSIGN(result.setLayout, setLayout(context, result.types));
   LORAC_ASSIGN(result.layout, pipelineLayout(context, result.setLayout, pushBytes));
 
-  std::span<const uint8_t> code = model->code(variant);
-  std::vector<uint32_t> words(code.size() / 4);
-  std::memcpy(words.data(), code.data(), words.size() * 4);
+  const std::vector<uint32_t> words = model->code(variant);
   LORAC_ASSIGN(ShaderFacts shader, readShader(words));
   VkShaderModuleCreateInfo moduleInfo = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
   moduleInfo.codeSize = words.size() * 4;
