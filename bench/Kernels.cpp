@@ -33,9 +33,10 @@ struct Options {
 /// A step's rows, and how compiler/passes/Select.cpp blocks them.
 struct RowClass {
   const char *name;
-  uint32_t rows, blockRows, tiles;
+  uint32_t rows, blockRows;
 };
-constexpr RowClass RowClasses[] = {{"one", 1, 1, 4}, {"few", 8, 8, 2}, {"many", MaxRows, 8, 2}};
+constexpr RowClass RowClasses[] = {{"one", 1, 1}, {"few", 8, 8}, {"many", MaxRows, 8}};
+constexpr uint32_t LaneTiles = 4;
 
 /// The runner, x and y, and the raw reads that every case is held against.
 class Bench {
@@ -116,7 +117,7 @@ private:
       writeMatrix(type);
     const KernelRequest request = {"linear",
                                    {{"ROWS", rowClass.blockRows},
-                                    {"TILES", rowClass.tiles},
+                                    {"TILES", LaneTiles},
                                     {"WEIGHT", type.weight},
                                     {"GROUP", type.group},
                                     {"HAS_SCALES", type.hasScales},
@@ -139,7 +140,7 @@ private:
                             views,
                             {rowClass.rows, options.k, roundedK() / 4, options.rows, tiles, none, none, none,
                              0, 0, 0, 0, 0, 0},
-                            (options.rows + Lanes * rowClass.tiles - 1) / (Lanes * rowClass.tiles),
+                            (options.rows + Lanes * LaneTiles - 1) / (Lanes * LaneTiles),
                             (rowClass.rows + rowClass.blockRows - 1) / rowClass.blockRows});
     commands = runner.record(dispatches);
     runner.run(commands); // builds the machine code

@@ -79,6 +79,8 @@ def install_llama(pip):
         glslc = folder / "usr" / "bin" / "glslc"
     run("nice", "-n", "19", pip, "install", "--no-binary", "llama-cpp-python", LLAMA_CPP,
         env={**os.environ, "CMAKE_BUILD_PARALLEL_LEVEL": "1",
+             # Of its two CMake files one takes the variable, the other looks along PATH.
+             "PATH": f"{pathlib.Path(glslc).parent}{os.pathsep}{os.environ['PATH']}",
              "CMAKE_ARGS": f"-DGGML_VULKAN=ON -DLLAVA_BUILD=OFF -DVulkan_GLSLC_EXECUTABLE={glslc}"})
 
 

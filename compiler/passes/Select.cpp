@@ -48,17 +48,18 @@ struct RowClass {
   std::string name;
   int64_t rowsMin, rowsMax;
   int64_t blockRows; ///< rows of x a workgroup
-  int64_t tiles;     ///< weight tiles a lane holds, over all combined segments
 };
 
-/// One row: the weight's bytes bound it, 4 tiles keep enough loads in flight. More rows: 8 rows by 2 tiles
-/// fill the registers.
+/// Weight tiles a lane holds, over all combined segments. One row: enough loads in flight. Eight rows: their
+/// sums are more than a CPU device's registers, but a value of x serves four tiles (docs/decisions/0011).
+constexpr int64_t LaneTiles = 4;
+
 SmallVector<RowClass> rowClasses(int64_t maxRows) {
-  SmallVector<RowClass> classes{{"one", 1, 1, 1, 4}};
+  SmallVector<RowClass> classes{{"one", 1, 1, 1}};
   if (maxRows > 1)
-    classes.push_back({"few", 2, std::min<int64_t>(maxRows, 8), 8, 2});
+    classes.push_back({"few", 2, std::min<int64_t>(maxRows, 8), 8});
   if (maxRows > 8)
-    classes.push_back({"many", 9, maxRows, 8, 2});
+    classes.push_back({"many", 9, maxRows, 8});
   return classes;
 }
 
@@ -702,7 +703,7 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
       return failure();
     epilogue = *terms;
   }
-  int64_t tiles = std::max<int64_t>(rowClass.tiles / combine, 1);
+  const int64_t tiles = LaneTiles / combine;
   SmallVector<std::pair<StringRef, int64_t>> constants = storageConstants(planes.type);
   constants.append({{"ROWS", rowClass.blockRows},
                     {"TILES", tiles},

@@ -40,7 +40,7 @@
 // CHECK-NOT: plan.dispatch @shrink
 // More rows: 8 of them a workgroup.
 // CHECK: plan.program @few rows(2, 8) adapters(false)
-// CHECK: plan.dispatch @linear_{{.*}} grid [#plan.expr<5>, #plan.expr<ceildiv(rows, 8)>, #plan.expr<1>]
+// CHECK: plan.dispatch @linear_{{.*}} grid [#plan.expr<3>, #plan.expr<ceildiv(rows, 8)>, #plan.expr<1>]
 // CHECK: plan.program @few_adapters rows(2, 8) adapters(true)
 // CHECK: plan.program @many rows(9, 64) adapters(false)
 // CHECK: plan.program @many_adapters rows(9, 64) adapters(true)
