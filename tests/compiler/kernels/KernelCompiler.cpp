@@ -77,7 +77,7 @@ std::vector<KernelRequest> typicalRequests() {
       {"shrink", {{"SEGMENTS", 4}, {"TAIL", 1}, {"GATHERED", 1}}, {}},
       {"gather", {}, {}},
       linear(),
-      linear({{"ROWS", 8}, {"TILES", 2}, {"ADAPTERS", 1}, {"HAS_OPERAND0", 1}}, Residual),
+      linear({{"ROWS", 8}, {"ADAPTERS", 1}, {"HAS_OPERAND0", 1}}, Residual),
       linear({{"WEIGHT", 0}, {"TAIL", 1}, {"HAS_BIAS", 1}}),
       linear({{"TAIL", 1}, {"TILES", 2}, {"COMBINE", 2}, {"ADAPTERS", 1}, {"HAS_BIAS", 1}}, Gated),
       linear({{"ADAPTERS", 1}, {"GATHERED", 1}}),

@@ -86,7 +86,7 @@ TEST_P(PackedOnDevice, UnitVectorsGiveTheDefinedValuesInAnyBlock) {
   for (uint32_t row = k; row < k + 11; ++row) // and rows of any values
     for (uint32_t i = 0; i < k; ++i)
       x.push_back(float(int64_t(random.next() >> 40) - (1 << 23)) * 0x1p-23f);
-  const std::vector<float> alone = linear(w, x, 1, 4), blocks = linear(w, x, 8, 2);
+  const std::vector<float> alone = linear(w, x, 1, 4), blocks = linear(w, x, 8, 4);
   for (uint32_t row = 0; row < k; ++row)
     for (uint32_t o = 0; o < outputs; ++o)
       ASSERT_EQ(alone[row * outputs + o], w.value(o, row)) << "output " << o << " k " << row;
