@@ -6,6 +6,7 @@
 // itself, so that a machine's mood meets both.
 #include "bench/KernelRunner.h"
 #include "bench/Random.h"
+#include "support/Checked.h"
 #include "tests/shaders/Packed.h"
 
 #include <benchmark/benchmark.h>
@@ -140,8 +141,8 @@ private:
                             views,
                             {rowClass.rows, options.k, roundedK() / 4, options.rows, tiles, none, none, none,
                              0, 0, 0, 0, 0, 0},
-                            (options.rows + Lanes * LaneTiles - 1) / (Lanes * LaneTiles),
-                            (rowClass.rows + rowClass.blockRows - 1) / rowClass.blockRows});
+                            uint32_t(ceilDiv(options.rows, Lanes * LaneTiles)),
+                            uint32_t(ceilDiv(rowClass.rows, rowClass.blockRows))});
     commands = runner.record(dispatches);
     runner.run(commands); // builds the machine code
     preparedType = &type;
