@@ -32,6 +32,7 @@ struct u32x4 {
 inline u32x4 operator^(u32x4 a, u32x4 b) { return {a.x ^ b.x, a.y ^ b.y, a.z ^ b.z, a.w ^ b.w}; }
 struct f32x4 {
   f32 x, y, z, w;
+  f32 operator[](u32 i) const { return i == 0 ? x : i == 1 ? y : i == 2 ? z : w; }
 };
 inline f32 fma(f32 a, f32 b, f32 c) { return std::fma(a, b, c); }
 inline f32 exp(f32 v) { return std::exp(v); }
