@@ -77,6 +77,7 @@
   X(vkCreateFence)                                                                                           \
   X(vkDestroyFence)                                                                                          \
   X(vkResetFences)                                                                                           \
+  X(vkGetFenceStatus)                                                                                        \
   X(vkWaitForFences)                                                                                         \
   X(vkQueueSubmit)
 
