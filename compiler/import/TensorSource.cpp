@@ -6,6 +6,7 @@
 #include "support/Finite.h"
 #include "support/Half.h"
 #include "support/Halves.h"
+#include "support/Threads.h"
 
 #include <algorithm>
 #include <atomic>
@@ -13,8 +14,6 @@
 #include <cstring>
 #include <mutex>
 #include <numeric>
-#include <system_error>
-#include <thread>
 
 namespace lorac {
 namespace {
@@ -229,39 +228,27 @@ Result<std::vector<Digest>> digestTensors(std::span<const TensorSource> tensors,
 
   std::vector<Digest> digests(tensors.size());
   std::vector<Status> errors(tensors.size());
-  std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
   std::mutex mutex;
   uint64_t done = 0; // under the mutex
-  auto work = [&] {
-    for (size_t at = next++; at < order.size() && !failed; at = next++) {
-      const TensorSource &tensor = tensors[order[at]];
-      Result<Digest> digest = tensor.digest([&](uint64_t count) {
-        if (!progress)
-          return;
-        std::lock_guard lock(mutex);
-        progress(done += count, total);
-      });
-      tensor.release();
-      if (digest) {
-        digests[order[at]] = *digest;
-      } else {
-        errors[order[at]] = digest.status();
-        failed = true;
-      }
+  forEachOnThreads(order.size(), threads, [&](size_t turn) {
+    if (failed)
+      return;
+    const size_t at = order[turn];
+    Result<Digest> digest = tensors[at].digest([&](uint64_t count) {
+      if (!progress)
+        return;
+      std::lock_guard lock(mutex);
+      progress(done += count, total);
+    });
+    tensors[at].release();
+    if (digest) {
+      digests[at] = *digest;
+    } else {
+      errors[at] = digest.status();
+      failed = true;
     }
-  };
-  std::vector<std::thread> helpers;
-  for (unsigned i = 1; i < threads; ++i) {
-    try {
-      helpers.emplace_back(work);
-    } catch (const std::system_error &) { // no more threads to be had: those that there are do it
-      break;
-    }
-  }
-  work();
-  for (std::thread &helper : helpers)
-    helper.join();
+  });
   for (const Status &error : errors)
     if (!error)
       return error;

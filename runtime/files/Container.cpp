@@ -2,14 +2,13 @@
 
 #include "schemas/Header.h"
 #include "support/Checked.h"
+#include "support/Threads.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <mutex>
 #include <numeric>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -99,39 +98,26 @@ Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint
 
 Status checkDigests(std::span<const uint8_t> bytes, const std::string &name, const Segments &segments,
                     const std::function<void(size_t)> &done) {
-  std::atomic<uint32_t> next = 0;
   std::mutex mutex;
   uint32_t bad = UINT32_MAX; // the lowest, so that the message does not depend on which thread was faster
   Digest badDigest = {};
-  const auto work = [&] {
-    for (uint32_t i = next++; i < segments.size(); i = next++) {
-      Digest digest = sha256(segmentBytes(bytes, *segments[i]));
-      done(i);
-      if (digest == digestOf(segments[i]->hash()))
-        continue;
-      std::lock_guard lock(mutex);
-      if (i < bad) {
-        bad = i;
-        badDigest = digest;
-      }
-    }
-  };
   uint64_t total = 0;
   for (const fbs::Segment *segment : segments)
     total += segment->size();
   constexpr uint64_t WorthAThread = 1 << 20; // below this many bytes, starting one costs more than it saves
-  const size_t helpers = total < WorthAThread ? 1 : std::clamp(std::thread::hardware_concurrency(), 2u, 8u);
-  std::vector<std::thread> threads;
-  for (size_t i = 1; i < helpers; ++i) {
-    try {
-      threads.emplace_back(work);
-    } catch (const std::system_error &) {
-      break; // no more threads to be had: those that run do all of it
+  const size_t threads = total < WorthAThread ? 1 : std::clamp(std::thread::hardware_concurrency(), 2u, 8u);
+  forEachOnThreads(segments.size(), threads, [&](size_t number) {
+    const auto i = uint32_t(number);
+    Digest digest = sha256(segmentBytes(bytes, *segments[i]));
+    done(i);
+    if (digest == digestOf(segments[i]->hash()))
+      return;
+    std::lock_guard lock(mutex);
+    if (i < bad) {
+      bad = i;
+      badDigest = digest;
     }
-  }
-  work();
-  for (std::thread &thread : threads)
-    thread.join();
+  });
   if (bad == UINT32_MAX)
     return Status::ok();
   return corrupt(name) << "segment " << bad << " has SHA-256 " << shortHex(badDigest)

@@ -2,11 +2,10 @@
 #include "runtime/device/vulkan/Memory.h"
 
 #include "support/Checked.h"
+#include "support/Threads.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <exception>
 #include <sys/mman.h>
 #include <thread>
 #include <unistd.h>
@@ -36,25 +35,11 @@ void preferLargePages(uint8_t *address, uint64_t size) {
 /// memcpy by several threads where it is worth them: one alone reaches neither the memory's speed nor that of
 /// the page faults on both sides.
 void copyBytes(uint8_t *to, std::span<const uint8_t> from) {
-  std::atomic<uint64_t> next = 0;
-  auto work = [&] {
-    for (uint64_t at = next.fetch_add(CopyPieceBytes); at < from.size(); at = next.fetch_add(CopyPieceBytes))
-      std::memcpy(to + at, from.data() + at, std::min<uint64_t>(CopyPieceBytes, from.size() - at));
-  };
-  const uint64_t pieces = ceilDiv(from.size(), CopyPieceBytes);
-  const uint64_t helpers =
-      std::min<uint64_t>(pieces, std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
-  std::vector<std::thread> threads;
-  for (uint64_t i = 1; i < helpers; ++i) {
-    try {
-      threads.emplace_back(work);
-    } catch (const std::exception &) {
-      break; // no more threads to be had: those that run do all of it
-    }
-  }
-  work();
-  for (std::thread &thread : threads)
-    thread.join();
+  const size_t threads = std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
+  forEachOnThreads(ceilDiv(from.size(), CopyPieceBytes), threads, [&](size_t piece) {
+    const uint64_t at = piece * CopyPieceBytes;
+    std::memcpy(to + at, from.data() + at, std::min<uint64_t>(CopyPieceBytes, from.size() - at));
+  });
 }
 
 VkMappedMemoryRange wholeRange(const Allocation &allocation) {
