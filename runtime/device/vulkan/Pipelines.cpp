@@ -4,9 +4,12 @@
 #include "runtime/device/vulkan/PipelineCache.h"
 #include "runtime/device/vulkan/Stopwatch.h"
 #include "runtime/files/ModelFile.h"
+#include "support/Threads.h"
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
+#include <thread>
 
 namespace lorac::vulkan {
 
@@ -94,50 +97,76 @@ Result<VkPipelineLayout> Pipelines::pipelineLayout(Context &context, VkDescripto
   return layouts.emplace(std::pair(set, pushBytes), std::move(handle)).first->second.get();
 }
 
-Result<const Pipeline *> Pipelines::get(Context &context, uint32_t index, DeviceCounters &counters) {
-  if (!pipelines[index]) {
-    Stopwatch watch(counters.pipelineNanoseconds);
-    const fbs::Kernel &kernel = *model->metadata().kernels()->Get(index);
-    LORAC_ASSIGN(pipelines[index], build(context, kernel, *kernel.variants()->Get(variants[index])));
-    ++counters.pipelinesMade;
-    anyMade = true;
-  }
-  return &*pipelines[index];
-}
+/// All that a pipeline is made of.
+struct Pipelines::Order {
+  uint32_t kernel = 0;
+  Pipeline pipeline; ///< without its handle
+  std::string entryPoint;
+  Handle<VkShaderModule> module;
+  VkPipeline made = VK_NULL_HANDLE;
+  VkResult result = VK_SUCCESS;
+};
 
-Result<Pipeline> Pipelines::build(Context &context, const fbs::Kernel &kernel, const fbs::Variant &variant) {
-  const DeviceApi &api = context.api;
-  Pipeline result;
+Result<Pipelines::Order> Pipelines::order(Context &context, uint32_t index) {
+  const fbs::Kernel &kernel = *model->metadata().kernels()->Get(index);
+  const fbs::Variant &variant = *kernel.variants()->Get(variants[index]);
+  Order result;
+  result.kernel = index;
   for (const fbs::Binding *binding : *kernel.bindings()) {
     bool texel = variant.texel() && binding->access() == fbs::Access::Read;
-    result.types.push_back(texel ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
-                                 : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
+    result.pipeline.types.push_back(texel ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
+                                          : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
   }
   uint32_t pushBytes = kernel.push() ? kernel.push()->size() * 4 : 0;
-  LORAC_ASSIGN(result.setLayout, setLayout(context, result.types));
-  LORAC_ASSIGN(result.layout, pipelineLayout(context, result.setLayout, pushBytes));
+  LORAC_ASSIGN(result.pipeline.setLayout, setLayout(context, result.pipeline.types));
+  LORAC_ASSIGN(result.pipeline.layout, pipelineLayout(context, result.pipeline.setLayout, pushBytes));
 
   const std::vector<uint32_t> words = model->code(variant);
   LORAC_ASSIGN(ShaderFacts shader, readShader(words));
+  result.entryPoint = std::move(shader.entryPoint);
   VkShaderModuleCreateInfo moduleInfo = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
   moduleInfo.codeSize = words.size() * 4;
   moduleInfo.pCode = words.data();
-  LORAC_ASSIGN(
-      Handle<VkShaderModule> module,
-      context.make(api.vkCreateShaderModule, api.vkDestroyShaderModule, moduleInfo, "vkCreateShaderModule"));
-
-  VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
-  info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
-  info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
-  info.stage.module = module.get();
-  info.stage.pName = shader.entryPoint.c_str();
-  info.layout = result.layout;
-  VkPipeline handle = VK_NULL_HANDLE;
-  LORAC_TRY(
-      context.check(api.vkCreateComputePipelines(context.device, cache.get(), 1, &info, nullptr, &handle),
-                    "vkCreateComputePipelines"));
-  result.handle = Handle<VkPipeline>(context.device, handle, api.vkDestroyPipeline);
+  LORAC_ASSIGN(result.module,
+               context.make(context.api.vkCreateShaderModule, context.api.vkDestroyShaderModule, moduleInfo,
+                            "vkCreateShaderModule"));
   return result;
+}
+
+Status Pipelines::make(Context &context, const std::set<uint32_t> &kernels, DeviceCounters &counters) {
+  Stopwatch watch(counters.pipelineNanoseconds);
+  const DeviceApi &api = context.api;
+  std::vector<Order> orders;
+  for (uint32_t kernel : kernels)
+    if (!pipelines[kernel]) {
+      LORAC_ASSIGN(Order next, order(context, kernel));
+      orders.push_back(std::move(next));
+    }
+  const size_t threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
+  forEachOnThreads(orders.size(), threads, [&](size_t i) {
+    Order &order = orders[i];
+    VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
+    info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+    info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+    info.stage.module = order.module.get();
+    info.stage.pName = order.entryPoint.c_str();
+    info.layout = order.pipeline.layout;
+    order.result = api.vkCreateComputePipelines(context.device, cache.get(), 1, &info, nullptr, &order.made);
+  });
+  Status status;
+  for (Order &order : orders) {
+    Status one = context.check(order.result, "vkCreateComputePipelines");
+    if (!one) {
+      if (status.isOk())
+        status = one;
+      continue;
+    }
+    order.pipeline.handle = Handle<VkPipeline>(context.device, order.made, api.vkDestroyPipeline);
+    pipelines[order.kernel] = std::move(order.pipeline);
+    ++counters.pipelinesMade;
+    anyMade = true;
+  }
+  return status;
 }
 
 } // namespace lorac::vulkan

@@ -9,6 +9,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,19 +23,24 @@ struct Pipeline {
   std::vector<VkDescriptorType> types;
 };
 
-/// Makes each kernel's pipeline at its first use; programs share them, and kernels of one shape share their
-/// layouts.
+/// Makes each kernel's pipeline when the first program that has it is made; programs share them, and kernels
+/// of one shape share their layouts.
 class Pipelines {
 public:
   /// `model` must outlive this; `variants` as DevicePlan has them; `cacheFolder` as DeviceOptions has it.
   static Result<Pipelines> create(Context &context, const ModelFile &model, std::vector<uint32_t> variants,
                                   const std::string &cacheFolder, DeviceCounters &counters);
-  Result<const Pipeline *> get(Context &context, uint32_t kernel, DeviceCounters &counters);
+  /// Makes those of `kernels` that are not there yet, on several threads: drivers compile here. Those that
+  /// could be made stay where one fails.
+  Status make(Context &context, const std::set<uint32_t> &kernels, DeviceCounters &counters);
+  /// One that make() has made.
+  const Pipeline *get(uint32_t kernel) const { return &*pipelines[kernel]; }
   /// Writes the cache on disk if it is wanted and would differ from what was read. What fails is left out.
   void save(Context &context) noexcept;
 
 private:
-  Result<Pipeline> build(Context &context, const fbs::Kernel &kernel, const fbs::Variant &variant);
+  struct Order;
+  Result<Order> order(Context &context, uint32_t kernel);
   Result<VkDescriptorSetLayout> setLayout(Context &context, const std::vector<VkDescriptorType> &types);
   Result<VkPipelineLayout> pipelineLayout(Context &context, VkDescriptorSetLayout set, uint32_t pushBytes);
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <set>
 
 namespace lorac::vulkan {
 namespace {
@@ -64,6 +65,11 @@ Result<Program> Program::create(const Resources &resources, size_t index) {
   Program result;
   result.program = resources.model.metadata().programs()->Get(uint32_t(index));
   result.name = result.program->name()->str();
+  std::set<uint32_t> kernels;
+  for (const fbs::Command *command : *result.program->commands())
+    if (command->kind() == fbs::CommandKind::Dispatch)
+      kernels.insert(command->kernel());
+  LORAC_TRY(resources.pipelines.make(resources.context, kernels, resources.counters));
   std::vector<SetKey> keys; // a dispatch's, in order
   for (const fbs::Command *command : *result.program->commands()) {
     Step step;
@@ -77,8 +83,7 @@ Result<Program> Program::create(const Resources &resources, size_t index) {
     }
     switch (command->kind()) {
     case fbs::CommandKind::Dispatch: {
-      LORAC_ASSIGN(step.pipeline,
-                   resources.pipelines.get(resources.context, command->kernel(), resources.counters));
+      step.pipeline = resources.pipelines.get(command->kernel());
       SetKey key = {step.pipeline->setLayout, {}};
       for (size_t i = 0; i < locations.size(); ++i)
         key.second.emplace_back(locations[i].allocation->buffer.get(), locations[i].offset, sizes[i]);
