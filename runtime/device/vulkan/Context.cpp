@@ -106,10 +106,10 @@ Result<VkCommandBuffer> Context::beginOnce() {
 
 Status Context::endOnce(VkCommandBuffer commands) {
   LORAC_TRY(check(api.vkEndCommandBuffer(commands), "vkEndCommandBuffer"));
-  return submitAndWait(commands);
+  return submitAndWait(commands, Waiting::Asleep);
 }
 
-Status Context::submitAndWait(VkCommandBuffer commands) {
+Status Context::submitAndWait(VkCommandBuffer commands, Waiting waiting) {
   LORAC_TRY(lostStatus);
   VkFence raised = fence.get();
   LORAC_TRY(check(api.vkResetFences(device, 1, &raised), "vkResetFences"));
@@ -117,10 +117,8 @@ Status Context::submitAndWait(VkCommandBuffer commands) {
   info.commandBufferCount = 1;
   info.pCommandBuffers = &commands;
   LORAC_TRY(check(api.vkQueueSubmit(queue, 1, &info, raised), "vkQueueSubmit"));
-  // A CPU device hands each dispatch from thread to thread, some hundreds of times a step, and a core that
-  // went to sleep in between is late. This thread has nothing else to do: it keeps one awake, and gives it to
-  // whoever has work. What this asks may fail: the wait below says so too.
-  if (caps.deviceClass == DeviceClass::Cpu)
+  // It gives way to whoever has work. What this asks may fail: the wait below says so too.
+  if (waiting == Waiting::Awake && caps.deviceClass == DeviceClass::Cpu)
     while (api.vkGetFenceStatus(device, raised) == VK_NOT_READY)
       std::this_thread::yield();
   VkResult result = VK_TIMEOUT; // a driver may cut the longest wait short

@@ -43,6 +43,11 @@ private:
   Destroy destroy = nullptr;
 };
 
+/// How a thread waits for a CPU device. Awake is for many short dispatches: a core of the device's does not
+/// fall asleep between them (docs/decisions/0012). Not for what a driver compiles or maps memory for: each
+/// change of a mapping then interrupts this thread's core. Any other device is waited for asleep.
+enum class Waiting { Asleep, Awake };
+
 /// A VkDevice with one compute queue. Not thread-safe; different contexts are independent.
 class Context {
 public:
@@ -74,7 +79,7 @@ public:
   /// For commands that run once; the same buffer each time.
   Result<VkCommandBuffer> beginOnce();
   /// Submits and waits for the end, however long that takes.
-  Status submitAndWait(VkCommandBuffer commands);
+  Status submitAndWait(VkCommandBuffer commands, Waiting waiting);
   /// Ends what beginOnce began, submits it and waits.
   Status endOnce(VkCommandBuffer commands);
 

@@ -190,7 +190,8 @@ Status VulkanModel::run(size_t program, const StepSymbols &symbols, uint64_t ste
 
 Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
   std::vector<uint64_t> values = symbolValues(model, load, symbols);
-  if (!programs[program]) {
+  const bool isFirst = !programs[program]; // its kernels may be compiled when they are first dispatched
+  if (isFirst) {
     LORAC_ASSIGN(programs[program],
                  Program::create({*context, model, memory, pipelines, views, values, counts}, program));
     LORAC_TRY(context->instance->validationStatus());
@@ -199,7 +200,7 @@ Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
                programs[program]->record(*context, model, values, timestamps ? &*timestamps : nullptr));
   LORAC_TRY(context->instance->validationStatus());
   LORAC_TRY(memory.flush(*context, fbs::Space::Step));
-  LORAC_TRY(context->submitAndWait(commands));
+  LORAC_TRY(context->submitAndWait(commands, isFirst ? Waiting::Asleep : Waiting::Awake));
   if (timestamps) {
     LORAC_ASSIGN(std::vector<double> spans, timestamps->read(*context));
     RunProfile profile = {program, symbols, {}};
