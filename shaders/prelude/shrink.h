@@ -2,7 +2,7 @@
 // that make it. One accumulator a rank and segment, k ascending, each step one fma, whatever SEGMENTS is. A
 // body defines
 //   X_OWN(BLOCK)            the f32x4 that this lane holds of a block of 32 values of x
-//   X_NUMBER(OWN, BLOCK, V) number V of its eight, V a literal, to all lanes
+//   X_NUMBER(OWN, BLOCK, V) number V of its eight to all lanes
 //   X_PADDED(INDEX)         f32x4 number INDEX of x with 0 in the place of what lies past K (with TAIL)
 // and has the bindings pool and t, and push.items. Included anew for each body: it undefines what it defined
 // before.
@@ -99,10 +99,8 @@
     u32 blocks = SELECT(isF32 || !any, 0u, FEATURES / 32u);                                                  \
     for (u32 block = 0u; block < blocks; ++block) {                                                          \
       f32x4 own = X_OWN(block);                                                                              \
-      RANK_PIECE_F16(block * 4u, X_NUMBER(own, block, 0u), X_NUMBER(own, block, 1u))                         \
-      RANK_PIECE_F16(block * 4u + 1u, X_NUMBER(own, block, 2u), X_NUMBER(own, block, 3u))                    \
-      RANK_PIECE_F16(block * 4u + 2u, X_NUMBER(own, block, 4u), X_NUMBER(own, block, 5u))                    \
-      RANK_PIECE_F16(block * 4u + 3u, X_NUMBER(own, block, 6u), X_NUMBER(own, block, 7u))                    \
+      UNROLL_LATE for (u32 p = 0u; p < 4u; ++p)                                                              \
+        RANK_PIECE_F16(block * 4u + p, X_NUMBER(own, block, 2u * p), X_NUMBER(own, block, 2u * p + 1u))      \
     }                                                                                                        \
     RANK_TAIL(RANK_PIECE_F16(piece, X_PADDED(piece * 2u), X_PADDED(piece * 2u + 1u)))                        \
                                                                                                              \
