@@ -294,8 +294,8 @@ std::vector<VkResult> documented(const std::string &name) {
     codes.push_back(VK_ERROR_OUT_OF_HOST_MEMORY);
   if (name != "vkEnumerateInstanceVersion" && name != "vkCreateDebugUtilsMessengerEXT")
     codes.push_back(VK_ERROR_OUT_OF_DEVICE_MEMORY);
-  // The registry's codes about external memory, captured addresses and pipelines that must not be compiled
-  // belong to flags that Lorac never sets.
+  // The registry's codes about captured addresses and pipelines that must not be compiled belong to flags
+  // that Lorac never sets.
   const std::map<std::string, std::vector<VkResult>> others = {
       {"vkCreateInstance",
        {VK_ERROR_INITIALIZATION_FAILED, VK_ERROR_LAYER_NOT_PRESENT, VK_ERROR_EXTENSION_NOT_PRESENT,
@@ -312,7 +312,9 @@ std::vector<VkResult> documented(const std::string &name) {
       {"vkDeviceWaitIdle", {VK_ERROR_DEVICE_LOST}},
       {"vkGetFenceStatus", {VK_ERROR_DEVICE_LOST}},
       {"vkWaitForFences", {VK_ERROR_DEVICE_LOST, VK_TIMEOUT}},
-      {"vkAllocateMemory", {VK_ERROR_TOO_MANY_OBJECTS}}, // before Vulkan 1.1, and some drivers still
+      // The first before Vulkan 1.1, and some drivers still.
+      {"vkAllocateMemory", {VK_ERROR_TOO_MANY_OBJECTS, VK_ERROR_INVALID_EXTERNAL_HANDLE}},
+      {"vkGetMemoryHostPointerPropertiesEXT", {VK_ERROR_INVALID_EXTERNAL_HANDLE}},
       {"vkMapMemory", {VK_ERROR_MEMORY_MAP_FAILED}},
       {"vkCreateShaderModule", {VK_ERROR_INVALID_SHADER_NV}},
       {"vkCreateComputePipelines", {VK_ERROR_INVALID_SHADER_NV}},

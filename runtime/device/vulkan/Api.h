@@ -36,6 +36,7 @@
   X(vkGetBufferMemoryRequirements)                                                                           \
   X(vkAllocateMemory)                                                                                        \
   X(vkFreeMemory)                                                                                            \
+  X(vkGetMemoryHostPointerPropertiesEXT) /* null where the extension is not enabled */                       \
   X(vkBindBufferMemory)                                                                                      \
   X(vkMapMemory)                                                                                             \
   X(vkFlushMappedMemoryRanges)                                                                               \

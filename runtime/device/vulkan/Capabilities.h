@@ -49,6 +49,9 @@ struct DeviceCaps {
   uint32_t maxWorkGroupInvocations = 128;
   uint32_t maxSharedMemorySize = 16384;
   uint64_t nonCoherentAtomSize = 256;
+  /// What pages of the host that become device memory are aligned to (VK_EXT_external_memory_host); 0: none
+  /// do.
+  uint64_t hostPageAlignment = 0;
   uint32_t timestampBits = 0; ///< that count of a timestamp of the compute queue; 0: it has none
   float timestampPeriod = 1;  ///< nanoseconds of one tick
 

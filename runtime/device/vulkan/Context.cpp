@@ -20,12 +20,11 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<Instance> insta
   queueInfo.pQueuePriorities = &priority;
   VkPhysicalDeviceFeatures features = {};
   features.robustBufferAccess = physical.caps.robustBufferAccess;
-  const char *portability = "VK_KHR_portability_subset";
   VkDeviceCreateInfo info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queueInfo;
-  info.enabledExtensionCount = physical.portabilitySubset ? 1 : 0;
-  info.ppEnabledExtensionNames = &portability;
+  info.enabledExtensionCount = uint32_t(physical.extensions.size());
+  info.ppEnabledExtensionNames = physical.extensions.data();
   info.pEnabledFeatures = &features;
   VkDevice device = VK_NULL_HANDLE;
   LORAC_TRY(context->check(api.vkCreateDevice(physical.handle, &info, nullptr, &device), "vkCreateDevice"));

@@ -228,21 +228,25 @@ Result<std::vector<PhysicalDevice>> Instance::devices() const {
                                         return api.vkEnumerateDeviceExtensionProperties(device, nullptr, n,
                                                                                         items);
                                       }));
-    PhysicalDevice entry = describe(device);
+    PhysicalDevice entry = describe(device, extensions);
     entry.queueFamily = uint32_t(family - families.begin());
     entry.caps.timestampBits = family->timestampValidBits;
-    entry.portabilitySubset =
-        std::any_of(extensions.begin(), extensions.end(), [](const VkExtensionProperties &extension) {
-          return std::strcmp(extension.extensionName, PortabilityExtension) == 0;
-        });
     result.push_back(std::move(entry));
   }
   return result;
 }
 
-PhysicalDevice Instance::describe(VkPhysicalDevice device) const {
+PhysicalDevice Instance::describe(VkPhysicalDevice device,
+                                  const std::vector<VkExtensionProperties> &extensions) const {
   PhysicalDevice entry;
   entry.handle = device;
+  auto offersExtension = [&](const char *name) {
+    return std::any_of(extensions.begin(), extensions.end(), [&](const VkExtensionProperties &extension) {
+      return std::strcmp(extension.extensionName, name) == 0;
+    });
+  };
+  if (offersExtension(PortabilityExtension)) // must be enabled where it is offered
+    entry.extensions.push_back(PortabilityExtension);
   DeviceCaps &caps = entry.caps;
 
   VkPhysicalDeviceProperties basic;
@@ -258,7 +262,18 @@ PhysicalDevice Instance::describe(VkPhysicalDevice device) const {
     subgroup.pNext = &driver;
   if (basic.apiVersion >= VK_API_VERSION_1_3)
     driver.pNext = &maintenance4;
+  VkPhysicalDeviceExternalMemoryHostPropertiesEXT hostPages = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT, &maintenance3};
+  // A card would read such memory over its bus; a CPU device's is of the same kind anyway.
+  const bool takesHostPages = basic.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU &&
+                              offersExtension(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+  if (takesHostPages) {
+    all.pNext = &hostPages;
+    entry.extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+  }
   api.vkGetPhysicalDeviceProperties2(device, &all);
+  if (takesHostPages)
+    entry.caps.hostPageAlignment = hostPages.minImportedHostPointerAlignment;
 
   const VkPhysicalDeviceLimits &limits = all.properties.limits;
   caps.name = basic.deviceName;

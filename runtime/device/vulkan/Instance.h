@@ -20,8 +20,8 @@ Status resultStatus(VkResult result, const char *call);
 struct PhysicalDevice {
   VkPhysicalDevice handle = VK_NULL_HANDLE;
   uint32_t queueFamily = 0;
-  bool portabilitySubset = false; ///< an extension that must be enabled where it is offered
-  DeviceCaps caps;                ///< bufferMemoryTypes is not known yet
+  std::vector<const char *> extensions; ///< offered, and to be enabled
+  DeviceCaps caps;                      ///< bufferMemoryTypes is not known yet
 };
 
 /// One VkInstance with its function table. Instances share nothing but the loader's library. Thread-safe.
@@ -48,7 +48,8 @@ private:
   static VkBool32 VKAPI_PTR onMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                       VkDebugUtilsMessageTypeFlagsEXT types,
                                       const VkDebugUtilsMessengerCallbackDataEXT *data, void *self);
-  PhysicalDevice describe(VkPhysicalDevice device) const;
+  PhysicalDevice describe(VkPhysicalDevice device,
+                          const std::vector<VkExtensionProperties> &extensions) const;
 
   VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;
   PFN_vkDestroyDebugUtilsMessengerEXT destroyMessenger = nullptr;

@@ -59,6 +59,23 @@ Status flushAllocation(Context &context, const Allocation &allocation) {
 
 } // namespace
 
+Result<HostPages> HostPages::map(uint64_t size) {
+  HostPages result;
+  const uint64_t bytes = roundUp(size, uint64_t(::sysconf(_SC_PAGESIZE)));
+  void *address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (address == MAP_FAILED)
+    return Status(Code::OutOfMemory) << "no memory for " << bytes
+                                     << " bytes of a model or its adapters; use a smaller one";
+  result.address = address;
+  result.bytes = bytes;
+  return result;
+}
+
+HostPages::~HostPages() {
+  if (address)
+    ::munmap(address, bytes);
+}
+
 Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBufferUsageFlags usage,
                             DeviceCounters &counters) {
   const DeviceApi &api = context.api;
@@ -70,6 +87,12 @@ Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBuff
   info.size = roundUp(plan.size, SizeAlignment);
   info.usage = usage;
   info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
+  constexpr VkExternalMemoryHandleTypeFlagBits OfHost =
+      VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+  VkExternalMemoryBufferCreateInfo external = {VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO, nullptr,
+                                               OfHost};
+  if (plan.hostPages)
+    info.pNext = &external;
   LORAC_ASSIGN(result.buffer, context.make(api.vkCreateBuffer, api.vkDestroyBuffer, info, "vkCreateBuffer"));
   VkMemoryRequirements requirements;
   api.vkGetBufferMemoryRequirements(context.device, result.buffer.get(), &requirements);
@@ -79,6 +102,20 @@ Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBuff
   VkMemoryAllocateInfo memoryInfo = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
   memoryInfo.allocationSize = requirements.size;
   memoryInfo.memoryTypeIndex = plan.memoryType;
+  VkImportMemoryHostPointerInfoEXT import = {VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT, nullptr,
+                                             OfHost, nullptr};
+  if (plan.hostPages) {
+    LORAC_ASSIGN(result.pages, HostPages::map(roundUp(requirements.size, context.caps.hostPageAlignment)));
+    VkMemoryHostPointerPropertiesEXT takes = {VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
+    LORAC_TRY(context.check(
+        api.vkGetMemoryHostPointerPropertiesEXT(context.device, OfHost, result.pages.data(), &takes),
+        "vkGetMemoryHostPointerPropertiesEXT"));
+    if (takes.memoryTypeBits >> plan.memoryType & 1) {
+      import.pHostPointer = result.pages.data();
+      memoryInfo.pNext = &import;
+      memoryInfo.allocationSize = result.pages.size();
+    }
+  }
   LORAC_ASSIGN(result.memory,
                context.make(api.vkAllocateMemory, api.vkFreeMemory, memoryInfo, "vkAllocateMemory"));
   ++counters.allocations;

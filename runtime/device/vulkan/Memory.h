@@ -10,12 +10,36 @@
 
 namespace lorac::vulkan {
 
+/// Pages of this process that hold zeros at first. A CPU device's driver may take its memory where the kernel
+/// gives no large pages (Mesa 25: a file in memory); ours may be large, and are filled in half the time then.
+class HostPages {
+public:
+  HostPages() = default;
+  /// At least `size` bytes, whole pages. OutOfMemory.
+  static Result<HostPages> map(uint64_t size);
+  ~HostPages();
+  HostPages(HostPages &&other) noexcept
+      : address(std::exchange(other.address, nullptr)), bytes(std::exchange(other.bytes, 0)) {}
+  HostPages &operator=(HostPages &&other) noexcept {
+    std::swap(address, other.address);
+    std::swap(bytes, other.bytes);
+    return *this;
+  }
+  void *data() const { return address; }
+  uint64_t size() const { return bytes; }
+
+private:
+  void *address = nullptr;
+  uint64_t bytes = 0;
+};
+
 /// One VkBuffer in memory of its own.
 struct Allocation {
   uint64_t offset = 0; ///< in its space
   uint64_t size = 0;
   bool coherent = true;
   uint8_t *mapped = nullptr;     ///< for as long as the allocation lives, or none
+  HostPages pages;               // what `memory` is made of, if it is of the process's own
   Handle<VkDeviceMemory> memory; // declared before the buffer, so that it goes after it
   Handle<VkBuffer> buffer;
 };

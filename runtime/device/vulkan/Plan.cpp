@@ -262,6 +262,8 @@ Result<DevicePlan> planDevice(const DeviceCaps &caps, const ModelNeeds &needs, c
       bool hostWrites = space == size_t(fbs::Space::Weight) || space == size_t(fbs::Space::Pool);
       allocation.mapped = isStep || isOut || (hostWrites && type.hostVisible && !caps.denies("hostvisible"));
       allocation.coherent = type.hostCoherent;
+      allocation.hostPages =
+          hostWrites && allocation.mapped && allocation.coherent && caps.hostPageAlignment > 0;
       plan.stagingNeeded |= hostWrites && !allocation.mapped;
       heapBytes[type.heap] += allocation.size;
       spaceBytes[space] += allocation.size;

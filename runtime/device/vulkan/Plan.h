@@ -69,6 +69,7 @@ struct AllocationPlan {
   uint32_t memoryType = 0;
   bool mapped = false;
   bool coherent = false;
+  bool hostPages = false; ///< made of this process's pages
 };
 struct DevicePlan {
   std::vector<uint32_t> variants; ///< by kernel: index of the variant taken

@@ -138,6 +138,26 @@ TEST(Plan, LavapipeTakesTexelsAndMapsEverything) {
   EXPECT_EQ(plan->totalBytes, 57286656u + 294912u + 64 * MiB + 32 * MiB + 5120u + 64 * 49152 * 4u);
 }
 
+TEST(Plan, HostPagesHoldWhatTheHostWritesInto) {
+  DeviceCaps caps = lavapipe();
+  caps.hostPageAlignment = 4096;
+  auto plan = planDevice(caps, smallModel());
+  ASSERT_OK(plan);
+  for (fbs::Space space : {fbs::Space::Weight, fbs::Space::Pool})
+    EXPECT_TRUE(allocations(*plan, space)[0].hostPages) << fbs::EnumNameSpace(space);
+  for (fbs::Space space : {fbs::Space::Arena, fbs::Space::Cache, fbs::Space::Step, fbs::Space::Out})
+    EXPECT_FALSE(allocations(*plan, space)[0].hostPages) << fbs::EnumNameSpace(space);
+
+  auto without = planDevice(lavapipe(), smallModel());
+  ASSERT_OK(without);
+  EXPECT_FALSE(allocations(*without, fbs::Space::Weight)[0].hostPages);
+
+  caps.denied = {"hostvisible"};
+  auto staged = planDevice(caps, smallModel());
+  ASSERT_OK(staged);
+  EXPECT_FALSE(allocations(*staged, fbs::Space::Weight)[0].hostPages);
+}
+
 TEST(Plan, PhoneFallsToStorageBuffers) {
   auto plan = planDevice(phone(), smallModel());
   ASSERT_OK(plan);
