@@ -6,6 +6,9 @@
 #undef SIGNED_BYTE
 #undef SIGNED_NIBBLE
 #undef NIBBLE
+#undef NIBBLE_IN_PLACE
+#undef UNPACK_IN_PLACE
+#undef IN_PLACE_X
 #undef HAS_TABLE
 #undef TABLE_BEGIN
 #undef TABLE_VALUE
@@ -39,6 +42,15 @@
 #define NIBBLE(WORD, J) f32(i32(((WORD) >> (4u * (J))) & 15u))
 #define UNPACK(BITS, J)                                                                                      \
   MAKE_F32X4(NIBBLE((BITS).x, J), NIBBLE((BITS).y, J), NIBBLE((BITS).z, J), NIBBLE((BITS).w, J))
+// The codes where they stand in their words, that is times 16^J (the last: as they are), for an x that lane J has multiplied by
+// 16^-J: a mask each, where a code of its own takes a shift too. Powers of two are exact, so the products' bits are the same for
+// every x from 2^-102 on.
+#define NIBBLE_IN_PLACE(WORD, J)                                                                             \
+  SELECT((J) == 7u, f32(i32((WORD) >> 28u)), f32(i32((WORD) & (15u << (4u * (J))))))
+#define UNPACK_IN_PLACE(BITS, J)                                                                             \
+  MAKE_F32X4(NIBBLE_IN_PLACE((BITS).x, J), NIBBLE_IN_PLACE((BITS).y, J), NIBBLE_IN_PLACE((BITS).z, J),       \
+             NIBBLE_IN_PLACE((BITS).w, J))
+#define IN_PLACE_X(LANE) AS_F32((127u - 4u * SELECT((LANE) == 7u, 0u, LANE)) << 23u)
 #elif WEIGHT == 4
 // q - 8 is the nibble with its highest bit flipped, as a signed number.
 #define SIGNED_NIBBLE(WORD, J) f32(i32(((WORD) ^ 0x88888888u) << (28u - 4u * (J))) >> 28u)
