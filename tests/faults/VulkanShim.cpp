@@ -310,7 +310,6 @@ std::vector<VkResult> documented(const std::string &name) {
         VK_ERROR_TOO_MANY_OBJECTS, VK_ERROR_DEVICE_LOST}},
       {"vkQueueSubmit", {VK_ERROR_DEVICE_LOST}},
       {"vkDeviceWaitIdle", {VK_ERROR_DEVICE_LOST}},
-      {"vkGetFenceStatus", {VK_ERROR_DEVICE_LOST}},
       {"vkWaitForFences", {VK_ERROR_DEVICE_LOST, VK_TIMEOUT}},
       // The first before Vulkan 1.1, and some drivers still.
       {"vkAllocateMemory", {VK_ERROR_TOO_MANY_OBJECTS, VK_ERROR_INVALID_EXTERNAL_HANDLE}},

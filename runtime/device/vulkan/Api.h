@@ -78,7 +78,6 @@
   X(vkCreateFence)                                                                                           \
   X(vkDestroyFence)                                                                                          \
   X(vkResetFences)                                                                                           \
-  X(vkGetFenceStatus)                                                                                        \
   X(vkWaitForFences)                                                                                         \
   X(vkQueueSubmit)
 

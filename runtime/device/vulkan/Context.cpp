@@ -1,8 +1,6 @@
 //===- Context.cpp - one VkDevice and its queue -----------------------------===//
 #include "runtime/device/vulkan/Context.h"
 
-#include <thread>
-
 namespace lorac::vulkan {
 
 Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<Instance> instance,
@@ -116,13 +114,12 @@ Status Context::submitAndWait(VkCommandBuffer commands, Waiting waiting) {
   info.commandBufferCount = 1;
   info.pCommandBuffers = &commands;
   LORAC_TRY(check(api.vkQueueSubmit(queue, 1, &info, raised), "vkQueueSubmit"));
-  // It gives way to whoever has work. What this asks may fail: the wait below says so too.
   if (waiting == Waiting::Awake && caps.deviceClass == DeviceClass::Cpu)
-    while (api.vkGetFenceStatus(device, raised) == VK_NOT_READY)
-      std::this_thread::yield();
+    coreKeeper.begin();
   VkResult result = VK_TIMEOUT; // a driver may cut the longest wait short
   while (result == VK_TIMEOUT)
     result = api.vkWaitForFences(device, 1, &raised, VK_TRUE, UINT64_MAX);
+  coreKeeper.end();
   Status waited = check(result, "vkWaitForFences");
   // After a failed wait nobody knows what the device still writes: nothing of it may be used again, whatever
   // the reason was.

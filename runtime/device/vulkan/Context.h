@@ -2,6 +2,7 @@
 #ifndef LORAC_RUNTIME_DEVICE_VULKAN_CONTEXT_H
 #define LORAC_RUNTIME_DEVICE_VULKAN_CONTEXT_H
 
+#include "runtime/device/vulkan/CoreKeeper.h"
 #include "runtime/device/vulkan/Instance.h"
 
 #include <functional>
@@ -43,9 +44,9 @@ private:
   Destroy destroy = nullptr;
 };
 
-/// How a thread waits for a CPU device. Awake is for many short dispatches: a core of the device's does not
-/// fall asleep between them (docs/decisions/0012). Not for what a driver compiles or maps memory for: each
-/// change of a mapping then interrupts this thread's core. Any other device is waited for asleep.
+/// How the cores wait while a CPU device works. Awake is for many short dispatches: none of them falls asleep
+/// in between (CoreKeeper.h). Not for what a driver compiles or maps memory for: each change of a mapping
+/// would interrupt the core that is kept awake. For any other device they are always asleep.
 enum class Waiting { Asleep, Awake };
 
 /// A VkDevice with one compute queue. Not thread-safe; different contexts are independent.
@@ -92,6 +93,7 @@ private:
   Context() = default;
   Status probeBufferMemory();
 
+  CoreKeeper coreKeeper;
   Status lostStatus;
   VkQueue queue = VK_NULL_HANDLE;
   Handle<VkCommandPool> commandPool;
