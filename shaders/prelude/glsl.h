@@ -40,10 +40,10 @@ layout(local_size_x = LANES) in;
 // A result that no compiler may contract into a fused multiply-add: it has the same bits in every program.
 #define EXACT precise
 #define FUNCTION
-// UNROLL: before the module is written, so that indices into arrays are literals. UNROLL_LATE: by the driver, for a body that holds
-// all its registers and is repeated with another literal: a module is smaller by what it would have been repeated, and made sooner.
+// UNROLL: by this compiler, so that indices into arrays are literals in the module. UNROLL_LATE: by the driver, for long bodies whose
+// turns differ in a literal alone: the module is smaller and sooner made. KernelCompiler.cpp turns the hint round after its passes.
 #define UNROLL [[unroll]]
-#define UNROLL_LATE [[dont_unroll]] /* by this compiler: KernelCompiler.cpp turns the hint round when its passes are done */
+#define UNROLL_LATE [[dont_unroll]]
 #define SHARED shared
 
 // ---- the group
