@@ -42,9 +42,9 @@
 #define NIBBLE(WORD, J) f32(i32(((WORD) >> (4u * (J))) & 15u))
 #define UNPACK(BITS, J)                                                                                      \
   MAKE_F32X4(NIBBLE((BITS).x, J), NIBBLE((BITS).y, J), NIBBLE((BITS).z, J), NIBBLE((BITS).w, J))
-// The codes where they stand in their words, that is times 16^J (the last: as they are), for an x that lane J has multiplied by
-// 16^-J: a mask each, where a code of its own takes a shift too. Powers of two are exact, so the products' bits are the same for
-// every x from 2^-102 on.
+// The codes where they stand in their words, that is times 16^J (the last: as they are), for an x that lane J
+// has multiplied by 16^-J: a mask each, where a code of its own takes a shift too. Powers of two are exact,
+// so the products' bits are the same for every x from 2^-102 on.
 #define NIBBLE_IN_PLACE(WORD, J)                                                                             \
   SELECT((J) == 7u, f32(i32((WORD) >> 28u)), f32(i32((WORD) & (15u << (4u * (J))))))
 #define UNPACK_IN_PLACE(BITS, J)                                                                             \

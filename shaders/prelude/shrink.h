@@ -100,7 +100,7 @@
     for (u32 block = 0u; block < blocks; ++block) {                                                          \
       f32x4 own = X_OWN(block);                                                                              \
       UNROLL_LATE for (u32 p = 0u; p < 4u; ++p)                                                              \
-        RANK_PIECE_F16(block * 4u + p, X_NUMBER(own, block, 2u * p), X_NUMBER(own, block, 2u * p + 1u))      \
+          RANK_PIECE_F16(block * 4u + p, X_NUMBER(own, block, 2u * p), X_NUMBER(own, block, 2u * p + 1u))    \
     }                                                                                                        \
     RANK_TAIL(RANK_PIECE_F16(piece, X_PADDED(piece * 2u), X_PADDED(piece * 2u + 1u)))                        \
                                                                                                              \
