@@ -183,9 +183,9 @@ void registerPasses(spvtools::Optimizer &optimizer) {
       .RegisterPass(spvtools::CreateCompactIdsPass());
 }
 
-/// The loops that a body marks UNROLL_LATE: the passes left them alone, drivers are to unroll them. That takes
-/// lavapipe two thirds longer than reading what is unrolled (62 and 104 ms for 13 pipelines of SmolLM2, on one
-/// thread), and takes this compiler, at SmolLM2 with an empty kernel cache, 5 s instead of 10 to 13.
+/// The loops that a body marks UNROLL_LATE: the passes left them alone, drivers are to unroll them. That
+/// takes lavapipe two thirds longer than reading what is unrolled (62 and 104 ms for 13 pipelines of SmolLM2,
+/// on one thread), and takes this compiler, at SmolLM2 with an empty kernel cache, 5 s instead of 10 to 13.
 void leaveUnrollingToDrivers(std::vector<uint32_t> &module) {
   // SPIR-V 1.3, sections 2.3, 3.23 and 3.32.
   constexpr uint32_t HeaderWords = 5, OpLoopMerge = 246, Control = 3, Unroll = 1, DontUnroll = 2;
