@@ -136,6 +136,8 @@ bool VulkanFaults::tryFault(const std::string &function, uint64_t call, VkResult
   if (result.code != LORAC_OK) {
     bool driver = function == "vkCreateInstance" && code == VK_ERROR_INCOMPATIBLE_DRIVER;
     EXPECT_NE(result.message.find(driver ? "no driver" : function + " failed: "), std::string::npos)
+        << result.message;
+    EXPECT_NE(result.message.find("; "), std::string::npos)
         << "says nothing of what to do: " << result.message;
   }
   if (result.code == LORAC_DEVICE_LOST) {
