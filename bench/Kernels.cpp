@@ -131,7 +131,8 @@ private:
                                     {"HAS_OPERAND0", 0},
                                     {"HAS_OPERAND1", 0},
                                     {"ADAPTERS", 0},
-                                    {"GATHERED", 0}},
+                                    {"GATHERED", 0},
+                                    {"HEAD", 0}},
                                    {}};
     const KernelRunner::Kernel *kernel = runner.kernel(request, options.variant);
     const uint32_t tiles = options.rows / 8, none = ~0u;

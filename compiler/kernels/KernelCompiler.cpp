@@ -96,6 +96,18 @@ Status checkConstants(const KernelRequest &request) {
     return refuse(request) << "constant GATHERED is 1 without ADAPTERS, expected 0";
   if (request.catalog == "rms_norm" && valueOf(request, "GATHERED") != 0 && valueOf(request, "SEGMENTS") == 0)
     return refuse(request) << "constant GATHERED is 1 without SEGMENTS, expected 0";
+  if (request.catalog == "linear" && valueOf(request, "HEAD") != 0) {
+    const int64_t tiles = valueOf(request, "TILES");
+    if (valueOf(request, "HEAD") % 32 != 0 || tiles % 2 != 0 || 32 % (tiles * VulkanLanes) != 0)
+      return refuse(request) << "constants HEAD " << valueOf(request, "HEAD") << " and TILES " << tiles
+                             << ", expected a multiple of 32, and 2 or 4: a group must lie in one head";
+    for (const char *name : {"HAS_OPERAND0", "HAS_OPERAND1", "GATHERED"})
+      if (valueOf(request, name) != 0)
+        return refuse(request) << "constant " << name << " is 1 with HEAD, expected 0";
+    if (valueOf(request, "COMBINE") != 1 || !request.epilogue.empty())
+      return refuse(request)
+             << "has an epilogue, or COMBINE 2, with HEAD: q, k and v are segments of their own";
+  }
   if (valueOf(request, "ADAPTERS") != 0 && 32 % (valueOf(request, "TILES") * VulkanLanes) != 0)
     return refuse(request) << "constant TILES is " << valueOf(request, "TILES")
                            << ", expected 1, 2 or 4 with ADAPTERS: a group must lie in one segment";
@@ -146,6 +158,8 @@ std::string sourceText(const KernelRequest &request, const std::string &epilogue
     text += sourceOf("prelude/packed.h");
   if (valueOf(request, "SEGMENTS") != 0)
     text += sourceOf("prelude/shrink.h");
+  if (valueOf(request, "HEAD") != 0)
+    text += sourceOf("prelude/heads.h");
   text += "#line 1\n"; // messages then name the body's lines
   text += sourceOf(request.catalog + ".kernel");
   return text;

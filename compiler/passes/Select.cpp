@@ -355,6 +355,9 @@ private:
   llvm::MapVector<StringAttr, uint64_t> sites;
 };
 
+/// Values of a head.
+int64_t headWidth(lora::AttendOp op) { return rowWidth(op.getQ().getType()) / int64_t(op.getHeads()); }
+
 /// Bytes of one page of one layer's cache.
 struct CacheShape {
   int64_t layers = 0;
@@ -410,9 +413,17 @@ private:
   LogicalResult writeOp(lora::LinearOp op);
   LogicalResult writeOp(lora::MapOp op);
   LogicalResult writeOp(lora::AttendOp op);
+  FailureOr<Place> writeRope(lora::AttendOp op);
   LogicalResult writeOp(lora::GatherRowsOp op);
   /// A kernel reads one type: segments of several types are a dispatch each.
   bool haveOneType(lora::LinearOp op);
+  /// The attend whose q, k and v a dispatch for `segments` segments of `op` makes, where the kernel can
+  /// rotate them and write the cache itself: they have no other use, heads are whole blocks, the cache is
+  /// f32. Null elsewhere.
+  lora::AttendOp fedAttend(lora::LinearOp op, size_t segments, ArrayRef<Window> windows);
+  FlatSymbolRefAttr anglesInput(lora::RopeOp rope, int64_t head) {
+    return stepInput("angles", constant(rowClass.rowsMax * roundUp(head, 4) * 4), rope.getTableAttr());
+  }
   /// The linear whose shrink the dispatch of `norm` takes along; null where there is none.
   lora::LinearOp riderOf(lora::RmsNormOp norm);
   /// Room for what shrink makes of `segments` sites.
@@ -438,6 +449,8 @@ private:
   llvm::DenseMap<Attribute, ExprAttr> sizes;
   llvm::StringMap<FlatSymbolRefAttr> inputs;
   llvm::DenseMap<Operation *, FlatSymbolRefAttr> ridden; ///< linears whose t is made before them
+  llvm::DenseMap<Operation *, Place>
+      rotatedQ; ///< of attends whose linear rotates q and k and writes the cache
   Value logits;
   int buffers = 0;
 };
@@ -609,6 +622,19 @@ bool ProgramWriter::haveOneType(lora::LinearOp op) {
   });
 }
 
+lora::AttendOp ProgramWriter::fedAttend(lora::LinearOp op, size_t segments, ArrayRef<Window> windows) {
+  if (!cache.f32 || segments != 3 || op.getNumResults() != 3 || op.hasEpilogue() || windows.size() != 1 ||
+      !llvm::all_of(op.getResults(), [](Value result) { return result.hasOneUse(); }))
+    return nullptr;
+  auto attend = dyn_cast<lora::AttendOp>(*op.getResult(2).user_begin());
+  if (!attend || attend.getV() != op.getResult(2))
+    return nullptr;
+  auto q = attend.getQ().getDefiningOp<lora::RopeOp>(), k = attend.getK().getDefiningOp<lora::RopeOp>();
+  const bool feeds = q && k && q.getTable() == k.getTable() && q.getX() == op.getResult(0) &&
+                     k.getX() == op.getResult(1) && q.getResult().hasOneUse() && k.getResult().hasOneUse();
+  return feeds && headWidth(attend) % BlockValues == 0 ? attend : nullptr;
+}
+
 LogicalResult ProgramWriter::writeOp(lora::LinearOp op) {
   if (op.getAdapters())
     return op.emitOpError() << "site '" << op.getSegmentList().front().getSite().getValue()
@@ -660,9 +686,11 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   const bool combines = op.hasEpilogue() && segments.size() == 2;
   const bool apart = combines && windows.size() > 1 && op.getExtras().empty();
   const int64_t combine = combines && !apart ? 2 : 1;
+  lora::AttendOp attend = fedAttend(op, segments.size(), windows);
 
-  // The result: one segment's width where they are combined, else all side by side.
-  int64_t yTiles = (combine == 2 ? roundUp(rows.front(), TileRows) : joined.rows) / TileRows;
+  // The result: one segment's width where they are combined, q alone where k and v go to the cache, else all
+  // side by side.
+  int64_t yTiles = (combine == 2 || attend ? roundUp(rows.front(), TileRows) : joined.rows) / TileRows;
   bool isLogits = results.front() == logits && !apart;
   int64_t stride = roundUp(yTiles * TileRows, BlockValues);
   FlatSymbolRefAttr yBuffer =
@@ -672,7 +700,9 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   SmallVector<Place> parts;
   for (int64_t start : joined.startTiles)
     parts.push_back({yBuffer, start * TileRows, stride, x->gathered});
-  if (!apart)
+  if (attend)
+    rotatedQ[attend] = parts.front();
+  else if (!apart)
     for (auto [result, part] : llvm::zip(results, parts))
       places[result] = part;
 
@@ -713,7 +743,8 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
                     {"HAS_OPERAND0", op.getExtras().size() > 0},
                     {"HAS_OPERAND1", op.getExtras().size() > 1},
                     {"ADAPTERS", open},
-                    {"GATHERED", open && x->gathered}});
+                    {"GATHERED", open && x->gathered},
+                    {"HEAD", attend ? headWidth(attend) : 0}});
   FlatSymbolRefAttr kernel = shared.kernel("linear", constants, apart ? ArrayAttr() : epilogue);
 
   SmallVector<FlatSymbolRefAttr> extras;
@@ -758,6 +789,10 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
       views.push_back(view(extra, plan::Access::Read, from));
     llvm::append_range(views, adapterViews);
     llvm::append_range(views, scaleViews(planes, window));
+    if (attend)
+      views.append({read(rowsInput()), read(pagesInput()),
+                    read(anglesInput(attend.getQ().getDefiningOp<lora::RopeOp>(), headWidth(attend))),
+                    write(cacheBuffer(int64_t(attend.getLayer())))});
     SmallVector<std::pair<StringRef, Expr>> windowPush(push);
     windowPush.push_back({"tiles", constant(columns / TileRows)});
     windowPush.push_back({"first_tile", constant(window.firstRow / TileRows)});
@@ -798,26 +833,24 @@ LogicalResult ProgramWriter::writeOp(lora::MapOp op) {
   return success();
 }
 
-LogicalResult ProgramWriter::writeOp(lora::AttendOp op) {
+/// Rotates q and k of an attend, and writes k and v to the cache, where no linear has done it.
+FailureOr<Place> ProgramWriter::writeRope(lora::AttendOp op) {
   auto qRope = op.getQ().getDefiningOp<lora::RopeOp>(), kRope = op.getK().getDefiningOp<lora::RopeOp>();
   if (bool(qRope) != bool(kRope) || (qRope && qRope.getTable() != kRope.getTable()))
     return op.emitOpError("needs q and k rotated by one table, or neither");
   Place q = places.lookup(qRope ? qRope.getX() : op.getQ()),
         k = places.lookup(kRope ? kRope.getX() : op.getK());
   Place v = places.lookup(op.getV());
-  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), width = rowWidth(op.getQ().getType());
-  int64_t head = width / heads, group = heads / kvHeads, paddedHead = roundUp(head, BlockValues);
-  FlatSymbolRefAttr layer = cacheBuffer(op.getLayer());
-
+  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), head = headWidth(op);
+  int64_t paddedHead = roundUp(head, BlockValues);
   Place rotated{
       addBuffer("rows." + Twine(buffers++), "arena", constant(rowClass.rowsMax * heads * paddedHead * 4)), 0,
       heads * paddedHead, false};
   SmallVector<Attribute> views{read(q.buffer), read(k.buffer), read(v.buffer), read(rowsInput()),
                                read(pagesInput())};
   if (qRope)
-    views.push_back(
-        read(stepInput("angles", constant(rowClass.rowsMax * roundUp(head, 4) * 4), qRope.getTableAttr())));
-  views.append({write(rotated.buffer), write(layer)});
+    views.push_back(read(anglesInput(qRope, head)));
+  views.append({write(rotated.buffer), write(cacheBuffer(op.getLayer()))});
   dispatch(shared.kernel("rope", {{"HEAD", head}, {"ROTATE", bool(qRope)}, {"CACHE_F32", cache.f32}}),
            constant(heads + 2 * kvHeads), symbol("rows"), views,
            {{"q_column", constant(q.column)},
@@ -829,17 +862,26 @@ LogicalResult ProgramWriter::writeOp(lora::AttendOp op) {
             {"y_stride", constant(rotated.stride)},
             {"q_heads", constant(heads)},
             {"kv_heads", constant(kvHeads)}});
+  return rotated;
+}
 
+LogicalResult ProgramWriter::writeOp(lora::AttendOp op) {
+  auto made = rotatedQ.find(op);
+  FailureOr<Place> rotated = made != rotatedQ.end() ? FailureOr<Place>(made->second) : writeRope(op);
+  if (failed(rotated))
+    return failure();
+  const int64_t kvHeads = op.getKvHeads(), group = int64_t(op.getHeads()) / kvHeads;
   // As many q heads a workgroup as share a key head and fit the registers.
   int64_t together = 4;
   while (group % together != 0)
     --together;
-  Place y = places[op.getResult()] = arenaRows(width, false);
+  Place y = places[op.getResult()] = arenaRows(rowWidth(op.getQ().getType()), false);
   float scale = float(op.getScale().convertToDouble());
-  dispatch(shared.kernel("attend", {{"HEAD", head}, {"HEADS", together}, {"CACHE_F32", cache.f32}}),
+  dispatch(shared.kernel("attend", {{"HEAD", headWidth(op)}, {"HEADS", together}, {"CACHE_F32", cache.f32}}),
            constant(kvHeads * (group / together)), symbol("rows"),
-           {read(rotated.buffer), read(rowsInput()), read(pagesInput()), read(layer), write(y.buffer)},
-           {{"q_stride", constant(rotated.stride / 4)},
+           {read(rotated->buffer), read(rowsInput()), read(pagesInput()), read(cacheBuffer(op.getLayer())),
+            write(y.buffer)},
+           {{"q_stride", constant(rotated->stride / 4)},
             {"y_stride", constant(y.stride)},
             {"kv_heads", constant(kvHeads)},
             {"group", constant(group)},

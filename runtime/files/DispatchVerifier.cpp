@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace lorac {
@@ -270,7 +271,10 @@ private:
     LORAC_TRY(reach("bias", times(joined, TileRows)));
     LORAC_TRY(pushBetween("x_stride", ceilDiv(in, 4), UINT32_MAX));
     LORAC_TRY(reach("x", times(rows, push("x_stride"))));
-    LORAC_TRY(writes("y", rows, "y_stride", tiles * TileRows));
+    if (constant("HEAD") != 0)
+      LORAC_TRY(heads(segments, starts));
+    else
+      LORAC_TRY(writes("y", rows, "y_stride", tiles * TileRows));
     for (std::string_view operand : {"operand0", "operand1"})
       LORAC_TRY(reach(operand, lastRowEnd(rows, push("y_stride"), tiles * TileRows)));
 
@@ -290,6 +294,27 @@ private:
     LORAC_TRY(reach("items", push("items")));
     LORAC_TRY(reach("t", times(segments, push("items"), 2)));
     return reach("out", rows);
+  }
+
+  /// A linear whose segments, which begin at the tiles `starts`, are q, k and v in heads of HEAD values.
+  Status heads(uint64_t segments, std::span<const uint64_t> starts) const {
+    const uint64_t head = constant("HEAD"), headTiles = head / TileRows, tiles = push("tiles"),
+                   rows = push("rows");
+    if (head % BlockValues != 0 || head % (constant("TILES") * TileRows) != 0 || constant("TILES") % 2 != 0)
+      return corrupt() << "has heads of " << head << " with TILES " << constant("TILES")
+                       << ", expected a multiple of 32 in even numbers of tiles";
+    if (segments != 3 || push("first_tile") != 0 || constant("COMBINE") != 1)
+      return corrupt() << "has " << segments << " segments from tile " << push("first_tile")
+                       << ", expected q, k and v from tile 0, apart";
+    const uint64_t kvTiles = starts[2] - starts[1];
+    if (starts[1] % headTiles != 0 || kvTiles % headTiles != 0 || plus(starts[2], kvTiles) != tiles)
+      return corrupt() << "has q, k and v at tiles 0, " << starts[1] << " and " << starts[2] << " of "
+                       << tiles << ", expected whole heads of " << headTiles
+                       << " tiles, and as many of v as of k";
+    LORAC_TRY(reach("rows", rows));
+    LORAC_TRY(angles(rows, head));
+    LORAC_TRY(cache(kvTiles / headTiles, true));
+    return writes("y", rows, "y_stride", starts[1] * TileRows);
   }
 
   /// What makes t of every item at the first `segments` sites; `features` names how many values of x it
@@ -315,14 +340,23 @@ private:
     return items("in_features", constant("SEGMENTS"));
   }
 
-  /// Bytes of one head's keys or values in a page.
-  uint64_t cacheHeadBytes() const {
-    return PageTokens * roundUp(constant("HEAD"), 8) * (constant("CACHE_F32") != 0 ? 4 : 2);
-  }
-  Status cache(uint64_t kvHeads) const {
+  Status cache(uint64_t kvHeads, bool isF32) const {
     const std::optional<size_t> i = bindingOf("cache");
     const uint64_t element = catalog::elementBytes(dispatch.kernel.bindings()->Get(uint32_t(*i))->element());
-    return reach("cache", times(dispatch.pages, kvHeads, 2 * cacheHeadBytes()) / element);
+    // Keys or values of one head in a page.
+    const uint64_t headBytes = PageTokens * roundUp(constant("HEAD"), 8) * (isF32 ? 4 : 2);
+    return reach("cache", times(dispatch.pages, kvHeads, 2 * headBytes) / element);
+  }
+  /// The table of angles, if the kernel has one: of heads of this size.
+  Status angles(uint64_t rows, uint64_t head) const {
+    const std::optional<size_t> i = bindingOf("angles");
+    if (!i)
+      return Status::ok();
+    const uint64_t frequencies =
+        dispatch.model.angles()->Get(dispatch.views[*i].buffer->angles())->frequencies()->size();
+    if (frequencies != head / 2)
+      return corrupt() << "rotates heads of " << head << " by a table of " << frequencies << " frequencies";
+    return reach("angles", times(rows, roundUp(2 * frequencies, 4)));
   }
 
   Status rope() const {
@@ -333,14 +367,8 @@ private:
     LORAC_TRY(reach("k", lastRowEnd(rows, push("k_stride"), plus(push("k_column"), times(kv, head)))));
     LORAC_TRY(reach("v", lastRowEnd(rows, push("v_stride"), plus(push("v_column"), times(kv, head)))));
     LORAC_TRY(reach("rows", rows));
-    if (std::optional<size_t> angles = bindingOf("angles")) {
-      const uint64_t frequencies =
-          dispatch.model.angles()->Get(dispatch.views[*angles].buffer->angles())->frequencies()->size();
-      if (frequencies != head / 2)
-        return corrupt() << "rotates heads of " << head << " by a table of " << frequencies << " frequencies";
-      LORAC_TRY(reach("angles", times(rows, roundUp(2 * frequencies, 4))));
-    }
-    LORAC_TRY(cache(kv));
+    LORAC_TRY(angles(rows, head));
+    LORAC_TRY(cache(kv, constant("CACHE_F32") != 0));
     return writes("y", rows, "y_stride", times(q, roundUp(head, BlockValues)));
   }
 
@@ -353,7 +381,7 @@ private:
     const uint64_t heads = times(kv, group);
     LORAC_TRY(reach("q", lastRowEnd(rows, push("q_stride"), times(heads, ceilDiv(head, BlockValues), 8))));
     LORAC_TRY(reach("rows", rows));
-    LORAC_TRY(cache(kv));
+    LORAC_TRY(cache(kv, constant("CACHE_F32") != 0));
     LORAC_TRY(finite("scale_bits", -INFINITY));
     return writes("y", rows, "y_stride", times(heads, head));
   }

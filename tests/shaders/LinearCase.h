@@ -14,6 +14,8 @@ struct LinearBuffers {
   std::vector<uint32_t> scales, nested;
   std::vector<uint64_t> pairs;
   std::vector<float> map;
+  std::vector<uint32_t> rowTable, pages, cache; ///< with HEAD
+  std::vector<float> angles;
   std::vector<float> y;
   uint32_t rows = 0, inFeatures = 0, xStride = 0, yStride = 0, tiles = 0, items = 0, firstTile = 0;
   uint32_t segments[3] = {0xffffffffu, 0xffffffffu, 0xffffffffu}; ///< of segments 1 to 3

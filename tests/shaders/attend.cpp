@@ -29,6 +29,8 @@ namespace half18 {
 #define HEAD 18
 #define HEADS 3
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/attend.kernel"
 ATTEND_VARIANT
 #undef LANES
@@ -43,6 +45,8 @@ namespace half64 {
 #define HEAD 64
 #define HEADS 1
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/attend.kernel"
 ATTEND_VARIANT
 #undef LANES
@@ -57,6 +61,8 @@ namespace half64nosubgroup {
 #define HEAD 64
 #define HEADS 3
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/attend.kernel"
 ATTEND_VARIANT
 #undef LANES
@@ -71,6 +77,8 @@ namespace half16lanes1 {
 #define HEAD 16
 #define HEADS 3
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/attend.kernel"
 ATTEND_VARIANT
 #undef LANES
@@ -85,6 +93,8 @@ namespace half32lanes32 {
 #define HEAD 32
 #define HEADS 1
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/attend.kernel"
 ATTEND_VARIANT
 #undef LANES
@@ -99,6 +109,8 @@ namespace float18 {
 #define HEAD 18
 #define HEADS 1
 #define CACHE_F32 1
+#include "shaders/prelude/heads.h"
+
 #include "shaders/attend.kernel"
 ATTEND_VARIANT
 #undef LANES
@@ -113,6 +125,8 @@ namespace float64lanes16 {
 #define HEAD 64
 #define HEADS 3
 #define CACHE_F32 1
+#include "shaders/prelude/heads.h"
+
 #include "shaders/attend.kernel"
 ATTEND_VARIANT
 #undef LANES
@@ -127,6 +141,8 @@ namespace half160 {
 #define HEAD 160
 #define HEADS 1
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/attend.kernel"
 ATTEND_VARIANT
 #undef LANES

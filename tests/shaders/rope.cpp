@@ -29,6 +29,8 @@ namespace half16 {
 #define HEAD 16
 #define ROTATE 1
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/rope.kernel"
 ROPE_VARIANT(half16)
 #undef LANES
@@ -41,6 +43,8 @@ namespace half18 {
 #define HEAD 18
 #define ROTATE 1
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/rope.kernel"
 ROPE_VARIANT(half18)
 #undef LANES
@@ -53,6 +57,8 @@ namespace float18 {
 #define HEAD 18
 #define ROTATE 1
 #define CACHE_F32 1
+#include "shaders/prelude/heads.h"
+
 #include "shaders/rope.kernel"
 ROPE_VARIANT(float18)
 #undef LANES
@@ -65,6 +71,8 @@ namespace half64 {
 #define HEAD 64
 #define ROTATE 1
 #define CACHE_F32 0
+#include "shaders/prelude/heads.h"
+
 #include "shaders/rope.kernel"
 ROPE_VARIANT(half64)
 #undef LANES
@@ -77,6 +85,8 @@ namespace still32 {
 #define HEAD 32
 #define ROTATE 0
 #define CACHE_F32 1
+#include "shaders/prelude/heads.h"
+
 #include "shaders/rope.kernel"
 ROPE_VARIANT(still32)
 #undef LANES

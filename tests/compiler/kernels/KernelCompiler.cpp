@@ -37,7 +37,8 @@ KernelRequest linear(std::map<std::string, int64_t> changes = {},
                          {"HAS_OPERAND0", 0},
                          {"HAS_OPERAND1", 0},
                          {"ADAPTERS", 0},
-                         {"GATHERED", 0}},
+                         {"GATHERED", 0},
+                         {"HEAD", 0}},
                         std::move(epilogue)};
   for (const auto &[name, value] : changes)
     request.constants[name] = value;
@@ -81,6 +82,8 @@ std::vector<KernelRequest> typicalRequests() {
       linear({{"WEIGHT", 0}, {"TAIL", 1}, {"HAS_BIAS", 1}}),
       linear({{"TAIL", 1}, {"TILES", 2}, {"COMBINE", 2}, {"ADAPTERS", 1}, {"HAS_BIAS", 1}}, Gated),
       linear({{"ADAPTERS", 1}, {"GATHERED", 1}}),
+      linear({{"HEAD", 64}}),
+      linear({{"ROWS", 8}, {"HAS_BIAS", 1}, {"ADAPTERS", 1}, {"HEAD", 96}}),
       linear({{"TILES", 8}, {"HAS_OPERAND1", 1}},
              {term(Op::Segment), term(Op::Operand, 1), term(Op::Erf), term(Op::Mul)}),
       {"map", {{"HAS_OPERAND1", 0}}, {term(Op::Operand), term(Op::Tanh)}},
@@ -248,6 +251,11 @@ TEST(KernelCompiler, RejectsGroupsAcrossSegments) {
 }
 TEST(KernelCompiler, RejectsGatheredWithoutAdapters) {
   expectRefused(linear({{"GATHERED", 1}}), Code::InvalidArgument, "constant GATHERED is 1 without ADAPTERS");
+  expectRefused(linear({{"HEAD", 80}}), Code::InvalidArgument,
+                "HEAD 80 and TILES 4, expected a multiple of 32");
+  expectRefused(linear({{"HEAD", 64}, {"TILES", 1}}), Code::InvalidArgument, "and 2 or 4");
+  expectRefused(linear({{"HEAD", 64}, {"HAS_OPERAND0", 1}}), Code::InvalidArgument,
+                "constant HAS_OPERAND0 is 1 with HEAD");
 }
 TEST(KernelCompiler, RejectsWhatIsNoPackedType) {
   const std::map<std::string, int64_t> wrong[] = {

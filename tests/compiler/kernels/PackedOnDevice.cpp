@@ -45,7 +45,8 @@ protected:
                               {"HAS_OPERAND0", 0},
                               {"HAS_OPERAND1", 0},
                               {"ADAPTERS", 0},
-                              {"GATHERED", 0}});
+                              {"GATHERED", 0},
+                              {"HEAD", 0}});
     const uint32_t rows = uint32_t(x.size() / w.k), none = ~0u;
     const KernelRunner::Buffer *y = runner.buffer(size_t(rows) * w.rows * 4);
     std::memset(y->data, 0xff, y->bytes);

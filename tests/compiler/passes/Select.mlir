@@ -109,7 +109,7 @@ module @riding {
 // its function in postfix. The cache is f32 where nothing is asked. One row at most means one class of rows.
 // CHECK-LABEL: module @unfused
 // CHECK: plan.cache page_tokens(16) page_bytes(1024)
-// CHECK: plan.kernel @linear_0 catalog("linear") constants({ADAPTERS = 0 : i64, COMBINE = 1 : i64, GATHERED = 0 : i64, GROUP = 0 : i64, HAS_BIAS = 0 : i64, HAS_OPERAND0 = 0 : i64, HAS_OPERAND1 = 0 : i64, HAS_PAIRS = 0 : i64, HAS_SCALES = 0 : i64, NESTED = 0 : i64, ROWS = 1 : i64, TAIL = 1 : i64, TILES = 4 : i64, WEIGHT = 0 : i64, ZERO_POINT = 0 : i64})
+// CHECK: plan.kernel @linear_0 catalog("linear") constants({ADAPTERS = 0 : i64, COMBINE = 1 : i64, GATHERED = 0 : i64, GROUP = 0 : i64, HAS_BIAS = 0 : i64, HAS_OPERAND0 = 0 : i64, HAS_OPERAND1 = 0 : i64, HAS_PAIRS = 0 : i64, HAS_SCALES = 0 : i64, HEAD = 0 : i64, NESTED = 0 : i64, ROWS = 1 : i64, TAIL = 1 : i64, TILES = 4 : i64, WEIGHT = 0 : i64, ZERO_POINT = 0 : i64})
 // CHECK: plan.kernel @rope_0 catalog("rope") constants({CACHE_F32 = 1 : i64, HEAD = 8 : i64, ROTATE = 0 : i64})
 // CHECK: plan.kernel @map_0 catalog("map") constants({HAS_OPERAND1 = 1 : i64}) epilogue [#plan.term<operand, 0 : i64>, #plan.term<exp>, #plan.term<operand, 1 : i64>, #plan.term<mul>, #plan.term<const, 2.000000e+00 : f32>, #plan.term<add>]
 // CHECK: plan.program @one rows(1, 1) adapters(false)
@@ -140,5 +140,48 @@ module @unfused {
     } : (tensor<?x16xf32>, tensor<?x16xf32>) -> tensor<?x16xf32>
     %l = lora.linear %m [#lora.segment<@table, site = "head", open>] : (tensor<?x16xf32>) -> tensor<?x40xf32>
     lora.yield %l, %c1 : tensor<?x40xf32>, !lora.cache
+  }
+}
+
+// -----
+
+// Heads of 32 and an f32 cache: the linear of q, k and v rotates them and writes the cache itself, y holds q alone, and no rope is left. Not
+// so in the second layer, where q has another use.
+// CHECK-LABEL: module @heads
+// CHECK: plan.kernel @linear_0 catalog("linear") constants({{.*}}HEAD = 32 : i64
+// CHECK: plan.kernel @linear_1 catalog("linear") constants({{.*}}HEAD = 0 : i64
+// CHECK: plan.program @one rows(1, 1) adapters(false)
+// CHECK: plan.dispatch @linear_0 grid [#plan.expr<4>, #plan.expr<rows>, #plan.expr<1>]
+// CHECK-SAME: #plan.view<@[[Q:rows\.[0-9]+]], write, offset = <0>, size = <256>>, #plan.view<@rows, read, {{.*}}#plan.view<@pages, read, {{.*}}#plan.view<@angles.rope, read, offset = <0>, size = <128>>, #plan.view<@cache.0, write
+// CHECK-SAME: y_stride = #plan.expr<64>
+// CHECK-NOT: plan.dispatch @rope
+// CHECK: plan.dispatch @attend_0 {{.*}}#plan.view<@[[Q]], read
+// CHECK: plan.dispatch @linear_1
+// CHECK: plan.dispatch @rope_0
+module @heads {
+  lora.model architecture("none") source("hf") vocab(40) max_positions(64) eos([]) max_rows(1)
+  lora.weight @table from(#lora.source<"/m", 0, 10240, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<40x64xf32, #lora.packed<f16>>
+  lora.weight @q from(#lora.source<"/m", 0, 16384, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<64x64xf32, #lora.packed<f16>>
+  lora.weight @k from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x64xf32, #lora.packed<f16>>
+  lora.weight @v from(#lora.source<"/m", 0, 8192, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x64xf32, #lora.packed<f16>>
+  lora.rope_table @rope dense<0.5> : tensor<16xf64>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x64xf32>
+    %q, %k, %v = lora.linear %x [#lora.segment<@q, site = "q", open>, #lora.segment<@k, site = "k", open>, #lora.segment<@v, site = "v", open>] : (tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x32xf32>)
+    %qr = lora.rope %q, @rope heads(2) : tensor<?x64xf32>
+    %kr = lora.rope %k, @rope heads(1) : tensor<?x32xf32>
+    %a, %c1 = lora.attend %qr, %kr, %v, %c layer(0) heads(2) kv_heads(1) scale(0.5) : tensor<?x64xf32>, tensor<?x32xf32>
+    %q2, %k2, %v2 = lora.linear %a [#lora.segment<@q, site = "q2", open>, #lora.segment<@k, site = "k2", open>, #lora.segment<@v, site = "v2", open>] : (tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x32xf32>)
+    %qr2 = lora.rope %q2, @rope heads(2) : tensor<?x64xf32>
+    %kr2 = lora.rope %k2, @rope heads(1) : tensor<?x32xf32>
+    %a2, %c2 = lora.attend %qr2, %kr2, %v2, %c1 layer(1) heads(2) kv_heads(1) scale(0.5) : tensor<?x64xf32>, tensor<?x32xf32>
+    %m = lora.map %a2, %q2 {
+    ^bb0(%r: f32, %e: f32):
+      %s = arith.addf %r, %e : f32
+      lora.yield %s : f32
+    } : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+    %l = lora.linear %m [#lora.segment<@table, site = "head", open>] : (tensor<?x64xf32>) -> tensor<?x40xf32>
+    lora.yield %l, %c2 : tensor<?x40xf32>, !lora.cache
   }
 }

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <stdexcept>
 
@@ -234,6 +235,66 @@ TEST(Dispatch, BoundsOperandsAndBias) {
   EXPECT_CORRUPT(withOperand("HAS_BIAS", "bias", 124), "linear reaches 32 elements of bias, its view has 31");
   EXPECT_CORRUPT(withOperand("HAS_OPERAND0", "operand0", 124), "linear reaches 32 elements of operand0");
   EXPECT_CORRUPT(withOperand("HAS_OPERAND1", "operand1", 124), "linear reaches 32 elements of operand1");
+}
+
+// The joined q, k and v of tinyModel() have 32 rows each, one head of 32.
+TEST(Dispatch, BoundsALinearThatRotatesHeads) {
+  using Change = std::function<void(Target &)>;
+  const auto withHeads = [](int64_t head, size_t frequencies, const Change &change) {
+    return edited([&](TinyModel &t) {
+      fbs::KernelT &kernel = named(t.model.kernels, "linear");
+      named(kernel.constants, "HEAD").value = head;
+      t.model.angles[0]->frequencies.assign(frequencies, 0.5);
+      struct {
+        const char *role, *buffer;
+        fbs::Element element;
+        uint64_t bytes;
+      } const added[] = {{"rows", "rows", fbs::Element::U32x4, 256},
+                         {"pages", "pages", fbs::Element::U32, 1024},
+                         {"angles", "angles", fbs::Element::F32, 256},
+                         {"cache", "cache", fbs::Element::U32, 1024}};
+      for (const auto &one : added) {
+        auto binding = std::make_unique<fbs::BindingT>();
+        binding->role = one.role;
+        binding->element = one.element;
+        binding->access = one.role == std::string("cache") ? fbs::Access::Write : fbs::Access::Read;
+        kernel.bindings.push_back(std::move(binding));
+      }
+      for (auto &program : t.model.programs) {
+        named(program->buffers, "angles").size = expr(constant(program->rows_max * frequencies * 8));
+        for (auto &command : program->commands) {
+          if (command->kind != fbs::CommandKind::Dispatch ||
+              t.model.kernels[command->kernel]->name != "linear")
+            continue;
+          Target found = {t, *program, kernel, *command};
+          for (const auto &one : added) {
+            auto view = std::make_unique<fbs::ViewT>();
+            view->buffer = found.bufferIndex(one.buffer);
+            view->offset = expr(constant(0));
+            view->size = expr(constant(std::min<uint64_t>(one.bytes, program->rows_max * 16)));
+            command->views.push_back(std::move(view));
+          }
+          change(found);
+        }
+      }
+    });
+  };
+  const auto pushed = [](const std::string &name, uint64_t value) -> Change {
+    return [=](Target &t) { t.push(name, constant(value)); };
+  };
+  const Change none = [](Target &) {};
+  EXPECT_CORRUPT(withHeads(48, 16, none), "linear has heads of 48 with TILES 4, expected a multiple of 32");
+  EXPECT_CORRUPT(withHeads(32, 16, pushed("segment_2", Huge)),
+                 "has 2 segments from tile 0, expected q, k and v from tile 0");
+  EXPECT_CORRUPT(withHeads(32, 16, pushed("first_tile", 4)),
+                 "has 3 segments from tile 4, expected q, k and v");
+  EXPECT_CORRUPT(withHeads(64, 32, none),
+                 "has q, k and v at tiles 0, 4 and 8 of 12, expected whole heads of 8 tiles");
+  EXPECT_CORRUPT(withHeads(32, 16, pushed("tiles", 11)), "at tiles 0, 4 and 8 of 11, expected whole heads");
+  EXPECT_CORRUPT(withHeads(32, 2, none), "rotates heads of 32 by a table of 2 frequencies");
+  EXPECT_CORRUPT(withHeads(32, 16, none), "reaches 32 elements of angles, its view has 4");
+  EXPECT_CORRUPT(withHeads(32, 16, [](Target &t) { t.view("angles").size = expr(constant(128)); }),
+                 "elements of cache, its view has 4");
 }
 
 TEST(Dispatch, BoundsWhatAdaptersReach) {
