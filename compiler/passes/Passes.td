@@ -21,6 +21,21 @@ def MergePass : Pass<"lora-merge", "::mlir::ModuleOp"> {
   ];
 }
 
+def GatherPass : Pass<"lora-gather", "::mlir::ModuleOp"> {
+  let summary = "Gather rows as early as what computes them allows";
+  let description = [{
+    A `lora.gather_rows` moves before the `lora.rms_norm`, `lora.linear` or `lora.map` that makes its operand, where nothing else reads what that
+    makes: each of its operands is then gathered, once. So of the last layer only q, k, v and attend work on all rows of a step, and a
+    step that asks for no logits ends with them.
+    ```mlir
+    %y = lora.map %x, %d ...              // becomes:   %gx = lora.gather_rows %x
+    %g = lora.gather_rows %y              //            %gd = lora.gather_rows %d
+                                          //            %g = lora.map %gx, %gd ...
+    ```
+  }];
+  let statistics = [Statistic<"moved", "moved", "Operations that work on gathered rows">];
+}
+
 def FusePass : Pass<"lora-fuse", "::mlir::ModuleOp"> {
   let summary = "Join linears that read one activation and move point-wise work into their epilogues";
   let description = [{

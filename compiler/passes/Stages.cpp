@@ -10,6 +10,7 @@ namespace lorac {
 ArrayRef<Stage> stages() {
   static const Stage all[] = {
       {"merge", [] { return createMergePass(); }, false},
+      {"gather", [] { return createGatherPass(); }, false},
       {"fuse", [] { return createFusePass(); }, true},
       {"quantize", [] { return createQuantizePass(); }, false},
       {"select", [] { return createSelectPass(); }, false},

@@ -175,10 +175,11 @@ void addCompile(CLI::App &app, int &exitCode) {
                                 ->check(CLI::NonNegativeNumber);
   CLI::Option *maxRows = sub->add_option("--max-rows", arguments->maxRows, "Rows of a step; default 64")
                              ->check(CLI::NonNegativeNumber);
-  sub->add_option("--dump-ir-after", options.dumpIrAfter,
-                  "Print the IR after import, merge, fuse, quantize, select, plan-memory or barriers to "
-                  "stdout; such a "
-                  "dump, saved as .mlir, compiles to the same model file")
+  sub->add_option(
+         "--dump-ir-after", options.dumpIrAfter,
+         "Print the IR after import, merge, gather, fuse, quantize, select, plan-memory or barriers to "
+         "stdout; such a "
+         "dump, saved as .mlir, compiles to the same model file")
       ->allow_extra_args(false);
   sub->add_option("--skip-pass", options.skipPasses, "Leave a pass out: fuse")->allow_extra_args(false);
   sub->add_option("--kernel-cache", options.kernelCache,
