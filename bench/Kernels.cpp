@@ -132,6 +132,7 @@ private:
                                     {"HAS_OPERAND1", 0},
                                     {"ADAPTERS", 0},
                                     {"GATHERED", 0},
+                                    {"T_PARTS", 1},
                                     {"HEAD", 0}},
                                    {}};
     const KernelRunner::Kernel *kernel = runner.kernel(request, options.variant);

@@ -96,6 +96,13 @@ Status checkConstants(const KernelRequest &request) {
     return refuse(request) << "constant GATHERED is 1 without ADAPTERS, expected 0";
   if (request.catalog == "rms_norm" && valueOf(request, "GATHERED") != 0 && valueOf(request, "SEGMENTS") == 0)
     return refuse(request) << "constant GATHERED is 1 without SEGMENTS, expected 0";
+  if (request.catalog == "linear" && valueOf(request, "T_PARTS") != 1 &&
+      (valueOf(request, "ADAPTERS") == 0 || valueOf(request, "COMBINE") != 1))
+    return refuse(request) << "constant T_PARTS is " << valueOf(request, "T_PARTS")
+                           << ", expected 1 without ADAPTERS or with COMBINE 2";
+  if (request.catalog == "attend" && valueOf(request, "SEGMENTS") != 0 && valueOf(request, "HEAD") % 32 != 0)
+    return refuse(request) << "constant HEAD is " << valueOf(request, "HEAD")
+                           << ", expected a multiple of 32 with SEGMENTS";
   if (request.catalog == "linear" && valueOf(request, "HEAD") != 0) {
     const int64_t tiles = valueOf(request, "TILES");
     if (valueOf(request, "HEAD") % 32 != 0 || tiles % 2 != 0 || 32 % (tiles * VulkanLanes) != 0)

@@ -1,7 +1,7 @@
 //===- Fuse.cpp - join linears over one activation, and point-wise work into epilogues -===//
 // x is read once and dispatches go away: q/k/v and gate/up become one linear each, a residual or an
-// activation becomes part of the linear before it. Adapters stay with their segments; what they compute of a
-// norm's result rides on the norm's dispatch.
+// activation becomes part of the linear before it. Adapters stay with their segments; what they compute of
+// what a norm or an attend gives rides on its dispatch.
 #include "compiler/passes/Passes.h"
 #include "dialect/lora/Lora.h"
 
@@ -239,13 +239,16 @@ lora::LinearOp inlineMap(lora::LinearOp linear, lora::MapOp map) {
 
 // ---- shrink -------------------------------------------------------------------------------------
 
-/// Lets the shrink of each linear over a norm's result ride on the norm's dispatch; the first of several.
+/// Lets the shrink of each linear over what a norm or an attend gives ride on its dispatch; the first of
+/// several. A part of the sum is what a group of attend has, so there it is of one segment.
 unsigned letShrinkRide(ModuleOp module) {
   unsigned count = 0;
   llvm::SmallPtrSet<Operation *, 16> taken;
   module.walk([&](lora::LinearOp linear) {
-    auto norm = linear.getX().getDefiningOp<lora::RmsNormOp>();
-    if (!norm || !linear.isOpen() || !taken.insert(norm).second)
+    Operation *maker = linear.getX().getDefiningOp();
+    const bool carries = isa_and_nonnull<lora::RmsNormOp>(maker) ||
+                         (isa_and_nonnull<lora::AttendOp>(maker) && linear.getSegments().size() == 1);
+    if (!carries || !linear.isOpen() || !taken.insert(maker).second)
       return;
     linear.setShrinkWithX(true);
     ++count;

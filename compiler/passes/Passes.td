@@ -49,12 +49,12 @@ def FusePass : Pass<"lora-fuse", "::mlir::ModuleOp"> {
     results of a linear with exactly two segments of one packed type (silu(gate)·up). An epilogue reads at most 2 further values.
 
     The first linear with open sites that reads the result of a `lora.rms_norm` gets `shrink_with_x`: what its adapters compute of x is then
-    made in the norm's dispatch.
+    made in the norm's dispatch. So does the first one of a single segment that reads a `lora.attend`.
   }];
   let statistics = [
     Statistic<"joined", "joined", "Linears that became part of another">,
     Statistic<"inlined", "inlined", "Maps that became part of an epilogue">,
-    Statistic<"riding", "riding", "Linears whose shrink rides on a norm">
+    Statistic<"riding", "riding", "Linears whose shrink rides on a norm or an attend">
   ];
 }
 

@@ -40,6 +40,8 @@ constexpr int64_t PlaneAlignment = 256; ///< a view's
 constexpr int64_t DefaultMaxRows = 64;
 constexpr uint64_t NoSegment = 0xffffffffu;
 constexpr size_t MaxSegments = 4;
+/// Parts of t that a linear adds: each is two fetches more for every item and workgroup.
+constexpr int64_t MaxParts = 8;
 
 int64_t roundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
@@ -424,12 +426,13 @@ private:
   FlatSymbolRefAttr anglesInput(lora::RopeOp rope, int64_t head) {
     return stepInput("angles", constant(rowClass.rowsMax * roundUp(head, 4) * 4), rope.getTableAttr());
   }
-  /// The linear whose shrink the dispatch of `norm` takes along; null where there is none.
-  lora::LinearOp riderOf(lora::RmsNormOp norm);
-  /// Room for what shrink makes of `segments` sites.
+  /// The linear whose shrink the dispatch that makes `x` takes along; null where there is none.
+  lora::LinearOp riderOf(Value x);
+  /// Room for what shrink makes of `segments` sites, or of as many parts of one.
   FlatSymbolRefAttr shrinkResult(size_t segments) {
     return addBuffer("t." + Twine(buffers++), "arena", symbol("max_items") * (segments * TileRows * 4));
   }
+  FlatSymbolRefAttr stacksInput() { return stepInput("stacks", constant(rowClass.rowsMax * 16)); }
   FlatSymbolRefAttr itemsInput() { return stepInput("items", symbol("max_items") * 16); }
   /// site_0 to site_3, 0 where a segment is absent.
   SmallVector<std::pair<StringRef, Expr>> sitePush(ArrayRef<lora::SegmentAttr> segments);
@@ -448,7 +451,11 @@ private:
   llvm::DenseMap<Value, Place> places;
   llvm::DenseMap<Attribute, ExprAttr> sizes;
   llvm::StringMap<FlatSymbolRefAttr> inputs;
-  llvm::DenseMap<Operation *, FlatSymbolRefAttr> ridden; ///< linears whose t is made before them
+  struct Shrunk {
+    FlatSymbolRefAttr t;
+    int64_t parts = 1;
+  };
+  llvm::DenseMap<Operation *, Shrunk> ridden; ///< linears whose t is made before them
   llvm::DenseMap<Operation *, Place>
       rotatedQ; ///< of attends whose linear rotates q and k and writes the cache
   Value logits;
@@ -573,9 +580,10 @@ LogicalResult ProgramWriter::writeOp(lora::RmsNormOp op) {
   float epsilon = float(op.getEpsilon().convertToDouble());
   SmallVector<Attribute> views{read(x->buffer), read(shared.vector(op.getWeightAttr())), write(y.buffer)};
   SmallVector<lora::SegmentAttr> segments;
-  if (lora::LinearOp rider = riderOf(op)) {
+  if (lora::LinearOp rider = riderOf(op.getResult())) {
     segments = rider.getSegmentList();
-    FlatSymbolRefAttr t = ridden[rider] = shrinkResult(segments.size());
+    FlatSymbolRefAttr t = shrinkResult(segments.size());
+    ridden[rider] = {t};
     views.append({read(poolBuffer()), read(itemsInput()), write(t)});
     if (x->gathered)
       views.push_back(read(rowsInput()));
@@ -596,13 +604,12 @@ LogicalResult ProgramWriter::writeOp(lora::RmsNormOp op) {
   return success();
 }
 
-lora::LinearOp ProgramWriter::riderOf(lora::RmsNormOp norm) {
+lora::LinearOp ProgramWriter::riderOf(Value x) {
   if (!adapters)
     return nullptr;
-  for (Operation *user : norm.getResult().getUsers())
-    if (auto linear = dyn_cast<lora::LinearOp>(user); linear && linear.getX() == norm.getResult() &&
-                                                      linear.getShrinkWithX() && linear.isOpen() &&
-                                                      haveOneType(linear))
+  for (Operation *user : x.getUsers())
+    if (auto linear = dyn_cast<lora::LinearOp>(user);
+        linear && linear.getX() == x && linear.getShrinkWithX() && linear.isOpen() && haveOneType(linear))
       return linear;
   return nullptr;
 }
@@ -708,10 +715,11 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
 
   bool open = adapters && llvm::any_of(segments, [](lora::SegmentAttr segment) { return segment.getOpen(); });
   SmallVector<std::pair<StringRef, Expr>> sites = sitePush(open ? segments : ArrayRef<lora::SegmentAttr>());
-  FlatSymbolRefAttr t = ridden.lookup(op);
+  Shrunk shrunk = ridden.lookup(op);
   Expr items = symbol("items");
-  if (open && !t) {
-    t = shrinkResult(segments.size());
+  if (open && !shrunk.t) {
+    FlatSymbolRefAttr t = shrinkResult(segments.size());
+    shrunk = {t};
     SmallVector<Attribute> views{read(x->buffer), read(poolBuffer()), read(itemsInput()), write(t)};
     if (x->gathered)
       views.push_back(read(rowsInput()));
@@ -744,6 +752,7 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
                     {"HAS_OPERAND1", op.getExtras().size() > 1},
                     {"ADAPTERS", open},
                     {"GATHERED", open && x->gathered},
+                    {"T_PARTS", shrunk.parts},
                     {"HEAD", attend ? headWidth(attend) : 0}});
   FlatSymbolRefAttr kernel = shared.kernel("linear", constants, apart ? ArrayAttr() : epilogue);
 
@@ -760,8 +769,7 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   }
   SmallVector<Attribute> adapterViews;
   if (open) {
-    adapterViews.append({read(stepInput("stacks", constant(rowClass.rowsMax * 16))), read(itemsInput()),
-                         read(poolBuffer()), read(t)});
+    adapterViews.append({read(stacksInput()), read(itemsInput()), read(poolBuffer()), read(shrunk.t)});
     if (x->gathered)
       adapterViews.push_back(read(outInput()));
   }
@@ -876,16 +884,28 @@ LogicalResult ProgramWriter::writeOp(lora::AttendOp op) {
   while (group % together != 0)
     --together;
   Place y = places[op.getResult()] = arenaRows(rowWidth(op.getQ().getType()), false);
-  float scale = float(op.getScale().convertToDouble());
-  dispatch(shared.kernel("attend", {{"HEAD", headWidth(op)}, {"HEADS", together}, {"CACHE_F32", cache.f32}}),
-           constant(kvHeads * (group / together)), symbol("rows"),
-           {read(rotated->buffer), read(rowsInput()), read(pagesInput()), read(cacheBuffer(op.getLayer())),
-            write(y.buffer)},
+  const float scale = float(op.getScale().convertToDouble());
+  const int64_t groups = kvHeads * (group / together);
+  SmallVector<Attribute> views{read(rotated->buffer), read(rowsInput()), read(pagesInput()),
+                               read(cacheBuffer(op.getLayer())), write(y.buffer)};
+  lora::LinearOp rider = riderOf(op.getResult());
+  const bool rides = rider && headWidth(op) % BlockValues == 0 && groups <= MaxParts;
+  if (rides) {
+    FlatSymbolRefAttr t = shrinkResult(size_t(groups));
+    ridden[rider] = {t, groups};
+    views.append({read(stacksInput()), read(poolBuffer()), read(itemsInput()), write(t)});
+  }
+  dispatch(shared.kernel(
+               "attend",
+               {{"HEAD", headWidth(op)}, {"HEADS", together}, {"CACHE_F32", cache.f32}, {"SEGMENTS", rides}}),
+           constant(groups), symbol("rows"), views,
            {{"q_stride", constant(rotated->stride / 4)},
             {"y_stride", constant(y.stride)},
             {"kv_heads", constant(kvHeads)},
             {"group", constant(group)},
-            {"scale_bits", constant(std::bit_cast<uint32_t>(scale))}});
+            {"scale_bits", constant(std::bit_cast<uint32_t>(scale))},
+            {"items", rides ? symbol("items") : constant(0)},
+            {"site_0", constant(rides ? shared.siteNumber(rider.getSegmentList().front()) : 0)}});
   return success();
 }
 

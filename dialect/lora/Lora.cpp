@@ -401,9 +401,9 @@ LogicalResult LinearOp::verify() {
     for (auto [segment, rows, stack] : llvm::zip(segments, widths, getAdapters()->getValue()))
       if (failed(verifyStack(*this, segment.getSite().getValue(), stack, rows, in)))
         return failure();
-  if (getShrinkWithX() && !getX().getDefiningOp<RmsNormOp>())
+  if (getShrinkWithX() && !isa_and_nonnull<RmsNormOp, AttendOp>(getX().getDefiningOp()))
     return emitOpError() << "site '" << segments.front().getSite().getValue()
-                         << "' has shrink_with_x, but its x is no result of lora.rms_norm";
+                         << "' has shrink_with_x, but its x is no result of lora.rms_norm or lora.attend";
   if (hasEpilogue()) {
     for (auto [segment, width] : llvm::zip(segments, widths))
       if (width != widths.front())

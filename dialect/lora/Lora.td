@@ -237,8 +237,8 @@ def LinearOp : LoraOp<"linear", [Pure]> {
     result a segment. The epilogue is scalar arith and math over the segments' results and then the point-wise operands; it yields
     one value, so the segments have one width and there is one result.
     Costs the bytes of its weights, plus one shrink dispatch for all its open segments where a row has a stack; none with
-    `shrink_with_x`: then A_e·x is computed by the dispatch that makes x, a `lora.rms_norm` (where the segments have one packed type,
-    so that one dispatch reads them).
+    `shrink_with_x`: then A_e·x is computed by the dispatch that makes x, a `lora.rms_norm` or a `lora.attend` (where the segments have one packed
+    type, so that one dispatch reads them, and after an attend where heads are multiples of 32).
     ```mlir
     %q, %k = lora.linear %n [#lora.segment<@wq, site = "q", open>, #lora.segment<@wk, site = "k", open>] : (tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>)
     %y = lora.linear %n [#lora.segment<@wo, site = "o", open>] with %h {

@@ -292,7 +292,10 @@ private:
     }
     LORAC_TRY(reach("stacks", dispatch.rows));
     LORAC_TRY(reach("items", push("items")));
-    LORAC_TRY(reach("t", times(segments, push("items"), 2)));
+    if (constant("T_PARTS") != 1 && segments != 1)
+      return corrupt() << "adds " << constant("T_PARTS") << " parts of t with " << segments
+                       << " segments, expected 1";
+    LORAC_TRY(reach("t", times(segments, constant("T_PARTS"), push("items"), 2)));
     return reach("out", rows);
   }
 
@@ -317,21 +320,26 @@ private:
     return writes("y", rows, "y_stride", starts[1] * TileRows);
   }
 
-  /// What makes t of every item at the first `segments` sites; `features` names how many values of x it
-  /// takes.
+  /// What makes t of every item at the first `segments` sites of `in` features, a part of it in each of
+  /// `parts`.
+  Status shrinks(uint64_t in, uint64_t segments, uint64_t parts) const {
+    for (size_t i = 0; i < segments; ++i)
+      LORAC_TRY(servesSite(SiteNames[i], in, 0));
+    LORAC_TRY(reach("items", push("items")));
+    return reach("t", times(segments, parts, push("items"), TileRows));
+  }
+
+  /// The same from a binding x; `features` names how many values of it.
   Status items(std::string_view features, uint64_t segments) const {
-    const uint64_t in = push(features), items = push("items");
+    const uint64_t in = push(features);
     if (in % BlockValues != 0 && constant("TAIL") == 0)
       return corrupt() << "has " << features << " " << in << ", without TAIL it takes multiples of "
                        << BlockValues;
-    for (size_t i = 0; i < segments; ++i)
-      LORAC_TRY(servesSite(SiteNames[i], in, 0));
+    LORAC_TRY(shrinks(in, segments, 1));
     LORAC_TRY(pushBetween("x_stride", ceilDiv(in, 4), UINT32_MAX));
     const bool gathered = constant("GATHERED") != 0;
     LORAC_TRY(reach("x", times(gathered ? dispatch.outRows : dispatch.rows, push("x_stride"))));
-    LORAC_TRY(reach("items", items));
-    LORAC_TRY(reach("rows", dispatch.rows));
-    return reach("t", times(segments, items, TileRows));
+    return reach("rows", dispatch.rows);
   }
 
   Status shrink() const {
@@ -383,6 +391,12 @@ private:
     LORAC_TRY(reach("rows", rows));
     LORAC_TRY(cache(kv, constant("CACHE_F32") != 0));
     LORAC_TRY(finite("scale_bits", -INFINITY));
+    if (constant("SEGMENTS") != 0) {
+      if (head % BlockValues != 0)
+        return corrupt() << "shrinks heads of " << head << ", expected a multiple of " << BlockValues;
+      LORAC_TRY(shrinks(times(heads, head), 1, times(kv, group / together)));
+      LORAC_TRY(reach("stacks", rows));
+    }
     return writes("y", rows, "y_stride", times(heads, head));
   }
 

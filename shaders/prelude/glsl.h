@@ -102,6 +102,12 @@ layout(local_size_x = LANES) in;
 #define BLOCK_VALUE(OWN, NAME, BASE, V) LOAD_F32X4(NAME, (BASE) + (V))
 #endif
 #define GROUP_IS_SUBGROUP (SUBGROUP && LANES == 8)
+// The lanes wait for each other, and see what each has written to shared memory.
+#if GROUP_IS_SUBGROUP
+#define GROUP_MEETS() subgroupBarrier()
+#else
+#define GROUP_MEETS() barrier()
+#endif
 // SUB_LANE: a lane's number among its eight. BROADCAST: the value of number V of them, a literal.
 #if SUBGROUP
 #define SUB_LANE (gl_SubgroupInvocationID & 7u)

@@ -140,6 +140,7 @@ f32 blockSum(const Binding<f32x4> &values, u32 base);
 #define GROUP_Y (::lorac::shader::position().groupY)
 #define GROUPS_X (::lorac::shader::position().groupsX)
 #define BARRIER() ::lorac::shader::meet("barrier")
+#define GROUP_MEETS() BARRIER()
 
 #define LORAC_HOST_BINDING(TYPE, NAME) static ::lorac::shader::Binding<TYPE> NAME(#NAME);
 #define READ_U32(BINDING, NAME) LORAC_HOST_BINDING(::lorac::shader::u32, NAME)

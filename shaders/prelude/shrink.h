@@ -1,17 +1,18 @@
 // shrink.h - t of one item (a row, an adapter, a rank tile) at SEGMENTS sites that share x, for the bodies
 // that make it. One accumulator a rank and segment, k ascending, each step one fma, whatever SEGMENTS is. A
 // body defines
-//   X_OWN(BLOCK)            the f32x4 that this lane holds of a block of 32 values of x
-//   X_NUMBER(OWN, BLOCK, V) number V of its eight to all lanes
-//   X_PADDED(INDEX)         f32x4 number INDEX of x with 0 in the place of what lies past K (with TAIL)
-// and has the bindings pool and t, and push.items. Included anew for each body: it undefines what it defined
-// before.
+//   X_BEGIN(BLOCK)          fetches what the lane has of a block of 32 values of x, as f32x4 own, if it keeps
+//   any X_NUMBER(BLOCK, V)      number V of the block's eight f32x4, in all lanes X_PADDED(INDEX) f32x4
+//   number INDEX of x with 0 in the place of what lies past K (with TAIL)
+// and has the bindings pool and t, push.items, and the sites' push constants. Included anew for each body: it
+// undefines what it defined before.
 #undef RANKS_A_LANE
 #undef RANK_STEP
 #undef DOT
 #undef RANK_PIECE_F32
 #undef RANK_PIECE_F16
 #undef RANK_TAIL
+#undef FURTHER_SITES
 #undef SHRINK_SITES
 #undef SHRINK_ITEM
 
@@ -50,22 +51,28 @@
       DOT(sum[s][i], a1, x1)                                                                                 \
     }                                                                                                        \
   }
-#if TAIL
+#if defined(TAIL) && TAIL
 #define RANK_TAIL(STATEMENT)                                                                                 \
   u32 pieces16 = SELECT(isF32 || !any, 0u, pieces);                                                          \
-  for (u32 piece = blocks * 4u; piece < pieces16; ++piece)                                                   \
+  for (u32 piece = endBlock * 4u; piece < pieces16; ++piece)                                                 \
   STATEMENT
 #else
 #define RANK_TAIL(STATEMENT)
 #endif
 
+#if SEGMENTS > 1
+#define FURTHER_SITES                                                                                        \
+  site[1] = push.site_1;                                                                                     \
+  site[2] = push.site_2;                                                                                     \
+  site[3] = push.site_3;
+#else
+#define FURTHER_SITES
+#endif
 // What the item's adapter has at the sites: record, has, any (of them), isF32 and itemTile.
 #define SHRINK_SITES(ITEM)                                                                                   \
   u32 site[4];                                                                                               \
   site[0] = push.site_0;                                                                                     \
-  site[1] = push.site_1;                                                                                     \
-  site[2] = push.site_2;                                                                                     \
-  site[3] = push.site_3;                                                                                     \
+  FURTHER_SITES                                                                                              \
   u32 itemTile = ITEM.z & 0xffffu;                                                                           \
   u32x4 record[SEGMENTS];                                                                                    \
   bool has[SEGMENTS];                                                                                        \
@@ -80,9 +87,10 @@
     some = SELECT(has[s], ITEM.y + record[s].x, some);                                                       \
   }
 
-// Item number NUMBER of the table, after SHRINK_SITES. Nothing is written at a site whose adapter lacks the
-// tile. Adapters are f32 or f16 as a whole.
-#define SHRINK_ITEM(NUMBER, ITEM, FEATURES)                                                                  \
+// t of the item as number NUMBER of a segment's, after SHRINK_SITES: of x's values [FROM, TO) among FEATURES,
+// in whole blocks but for the last ones. Nothing is written at a site whose adapter lacks the tile. Adapters
+// are f32 or f16 as a whole. A bias is the first value's.
+#define SHRINK_ITEM(NUMBER, ITEM, FEATURES, FROM, TO)                                                        \
   {                                                                                                          \
     u32 pieces = SELECT(isF32, (FEATURES + 3u) / 4u, (FEATURES + 7u) / 8u);                                  \
     u32 place[SEGMENTS];                                                                                     \
@@ -93,14 +101,14 @@
       UNROLL for (u32 i = 0u; i < RANKS_A_LANE; ++i) sum[s][i] = 0.0f;                                       \
     }                                                                                                        \
     /* One loop after the other: on CPU devices a branch costs a pass of both sides. f32 piece by piece. */  \
-    u32 pieces32 = SELECT(isF32 && any, pieces, 0u);                                                         \
-    for (u32 piece = 0u; piece < pieces32; ++piece)                                                          \
+    u32 pieces32 = SELECT(isF32 && any, (TO + 3u) / 4u, 0u);                                                 \
+    for (u32 piece = FROM / 4u; piece < pieces32; ++piece)                                                   \
       RANK_PIECE_F32(piece, X_PADDED(piece))                                                                 \
-    u32 blocks = SELECT(isF32 || !any, 0u, FEATURES / 32u);                                                  \
-    for (u32 block = 0u; block < blocks; ++block) {                                                          \
-      f32x4 own = X_OWN(block);                                                                              \
+    u32 endBlock = SELECT(isF32 || !any, 0u, TO / 32u);                                                      \
+    for (u32 block = FROM / 32u; block < endBlock; ++block) {                                                \
+      X_BEGIN(block)                                                                                         \
       UNROLL_LATE for (u32 p = 0u; p < 4u; ++p)                                                              \
-          RANK_PIECE_F16(block * 4u + p, X_NUMBER(own, block, 2u * p), X_NUMBER(own, block, 2u * p + 1u))    \
+          RANK_PIECE_F16(block * 4u + p, X_NUMBER(block, 2u * p), X_NUMBER(block, 2u * p + 1u))              \
     }                                                                                                        \
     RANK_TAIL(RANK_PIECE_F16(piece, X_PADDED(piece * 2u), X_PADDED(piece * 2u + 1u)))                        \
                                                                                                              \
@@ -111,7 +119,7 @@
         UNROLL for (u32 i = 0u; i < RANKS_A_LANE; ++i) {                                                     \
           u32 r = LANE + i * RANK_STEP;                                                                      \
           EXACT f32 product = sum[s][i] * scale;                                                             \
-          f32 value = SELECT(itemTile * 8u + r + 1u == biasRank, scale, product);                            \
+          f32 value = SELECT(itemTile * 8u + r + 1u == biasRank && FROM == 0u, scale, product);              \
           STORE(t, (s * push.items + NUMBER) * 8u + r, value);                                               \
         }                                                                                                    \
       }                                                                                                      \

@@ -142,6 +142,20 @@ namespace {
 #define HAS_OPERAND1 1
 #define ADAPTERS 1
 #include "tests/shaders/LinearVariant.inc"
+// ---- t in three parts
+#define VARIANT parted_r1_t4
+#define ADAPTERS 1
+#define T_PARTS 3
+#include "tests/shaders/LinearVariant.inc"
+#define VARIANT parted_r8_t2
+#define ROWS 8
+#define TILES 2
+#define ADAPTERS 1
+#define T_PARTS 3
+#include "tests/shaders/LinearVariant.inc"
+#define VARIANT whole_r1_t4
+#define ADAPTERS 1
+#include "tests/shaders/LinearVariant.inc"
 // ---- x holds the rows whose logits are asked for
 #define VARIANT gathered_r1_t4
 #define ADAPTERS 1
@@ -414,6 +428,23 @@ TEST(LinearKernel, F16AnyBlocking) {
             {8, 8, {8}},
             {3, 33, {64, 40}},
             {1, 35, {5}}});
+}
+
+TEST(LinearKernel, AddsThePartsOfT) {
+  Shape shape = {9, 64, {72}};
+  shape.adapters = true;
+  Case made = build(shape, 5);
+  const std::vector<float> want = runVariant(whole_r1_t4::variant, made);
+  expectMatches(made, want);
+  // Multiples of 2^-23 below 2: halves and quarters of them, and what they add up to, are exact.
+  const std::vector<float> t = made.buffers.t;
+  made.buffers.t.clear();
+  for (float share : {0.5f, 0.25f, 0.25f})
+    for (float value : t)
+      made.buffers.t.push_back(isPoison(value) ? value : share * value);
+  for (const LinearVariant *variant : {&parted_r1_t4::variant, &parted_r8_t2::variant})
+    EXPECT_TRUE(sameBits(runVariant(*variant, made), want)) << variant->name;
+  expectNoFaults();
 }
 
 TEST(LinearKernel, F32AnyBlocking) {

@@ -79,8 +79,8 @@ std::string KernelBytes::weights(size_t program, uint32_t command) const {
 
 double KernelBytes::poolBytes(const fbs::Command &command, const fbs::Kernel &kernel,
                               std::span<const uint64_t> values) const {
-  // Who writes t reads A, who reads t reads B. Its size says for how many segments; the numbers of sites
-  // beyond them mean nothing.
+  // Who writes t reads A, who reads t reads B. Its size says for how many segments, or parts of one; the
+  // numbers of sites beyond them mean nothing.
   bool readsA = false;
   int segments = 0;
   for (uint32_t i = 0; i < kernel.bindings()->size(); ++i) {
@@ -91,6 +91,9 @@ double KernelBytes::poolBytes(const fbs::Command &command, const fbs::Kernel &ke
     segments = int(value(*command.views()->Get(i)->size(), values) /
                    (double(engine.loadSymbols().maxItems) * TileBytes));
   }
+  for (const fbs::Constant *constant : *kernel.constants())
+    if (constant->name()->string_view() == "T_PARTS")
+      segments /= int(constant->value());
   double bytes = 0;
   for (int site = 0; site < segments; ++site) {
     int at = pushIndex(kernel, "site_" + std::to_string(site));

@@ -38,6 +38,7 @@ KernelRequest linear(std::map<std::string, int64_t> changes = {},
                          {"HAS_OPERAND1", 0},
                          {"ADAPTERS", 0},
                          {"GATHERED", 0},
+                         {"T_PARTS", 1},
                          {"HEAD", 0}},
                         std::move(epilogue)};
   for (const auto &[name, value] : changes)
@@ -82,6 +83,7 @@ std::vector<KernelRequest> typicalRequests() {
       linear({{"WEIGHT", 0}, {"TAIL", 1}, {"HAS_BIAS", 1}}),
       linear({{"TAIL", 1}, {"TILES", 2}, {"COMBINE", 2}, {"ADAPTERS", 1}, {"HAS_BIAS", 1}}, Gated),
       linear({{"ADAPTERS", 1}, {"GATHERED", 1}}),
+      linear({{"ADAPTERS", 1}, {"T_PARTS", 8}}),
       linear({{"HEAD", 64}}),
       linear({{"ROWS", 8}, {"HAS_BIAS", 1}, {"ADAPTERS", 1}, {"HEAD", 96}}),
       linear({{"TILES", 8}, {"HAS_OPERAND1", 1}},
@@ -92,7 +94,10 @@ std::vector<KernelRequest> typicalRequests() {
   for (int64_t head : {18, 64, 128, 256})
     for (int64_t wide : {0, 1}) {
       requests.push_back({"rope", {{"HEAD", head}, {"ROTATE", 1 - wide}, {"CACHE_F32", wide}}, {}});
-      requests.push_back({"attend", {{"HEAD", head}, {"HEADS", 1 + 2 * wide}, {"CACHE_F32", wide}}, {}});
+      requests.push_back(
+          {"attend",
+           {{"HEAD", head}, {"HEADS", 1 + 2 * wide}, {"CACHE_F32", wide}, {"SEGMENTS", head % 32 == 0}},
+           {}});
     }
   return requests;
 }
@@ -251,6 +256,9 @@ TEST(KernelCompiler, RejectsGroupsAcrossSegments) {
 }
 TEST(KernelCompiler, RejectsGatheredWithoutAdapters) {
   expectRefused(linear({{"GATHERED", 1}}), Code::InvalidArgument, "constant GATHERED is 1 without ADAPTERS");
+  expectRefused(linear({{"T_PARTS", 3}}), Code::InvalidArgument, "T_PARTS is 3, expected 1 without ADAPTERS");
+  expectRefused({"attend", {{"HEAD", 80}, {"HEADS", 1}, {"CACHE_F32", 1}, {"SEGMENTS", 1}}, {}},
+                Code::InvalidArgument, "HEAD is 80, expected a multiple of 32 with SEGMENTS");
   expectRefused(linear({{"HEAD", 80}}), Code::InvalidArgument,
                 "HEAD 80 and TILES 4, expected a multiple of 32");
   expectRefused(linear({{"HEAD", 64}, {"TILES", 1}}), Code::InvalidArgument, "and 2 or 4");

@@ -46,6 +46,7 @@ protected:
                               {"HAS_OPERAND1", 0},
                               {"ADAPTERS", 0},
                               {"GATHERED", 0},
+                              {"T_PARTS", 1},
                               {"HEAD", 0}});
     const uint32_t rows = uint32_t(x.size() / w.k), none = ~0u;
     const KernelRunner::Buffer *y = runner.buffer(size_t(rows) * w.rows * 4);

@@ -387,3 +387,29 @@ module @square {
     lora.yield %y, %c : tensor<?x16xf32>, !lora.cache
   }
 }
+
+// -----
+
+// Over an attend the shrink of one segment rides, and not that of two.
+// CHECK-LABEL: module @after_attend
+// CHECK: lora.attend
+// CHECK: lora.linear %{{.*}} [#lora.segment<@o, site = "o", open>] shrink_with_x :
+// CHECK: lora.attend
+// CHECK: lora.linear %{{.*}} [#lora.segment<@g, site = "g", open>, #lora.segment<@u, site = "u", open>] :
+module @after_attend {
+  lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
+  lora.weight @o from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32>
+  lora.weight @g from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32>
+  lora.weight @u from(#lora.source<"/m", 0, 1024, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<16x16xf32>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x16xf32>
+    %a, %c1 = lora.attend %x, %x, %x, %c layer(0) heads(4) kv_heads(4) scale(0.5) : tensor<?x16xf32>, tensor<?x16xf32>
+    %y = lora.linear %a [#lora.segment<@o, site = "o", open>] : (tensor<?x16xf32>) -> tensor<?x16xf32>
+    %b, %c2 = lora.attend %y, %y, %y, %c1 layer(1) heads(4) kv_heads(4) scale(0.5) : tensor<?x16xf32>, tensor<?x16xf32>
+    %g = lora.linear %b [#lora.segment<@g, site = "g", open>] : (tensor<?x16xf32>) -> tensor<?x16xf32>
+    %u = lora.linear %b [#lora.segment<@u, site = "u", open>] : (tensor<?x16xf32>) -> tensor<?x16xf32>
+    %z, %c3 = lora.attend %g, %u, %u, %c2 layer(2) heads(4) kv_heads(4) scale(0.5) : tensor<?x16xf32>, tensor<?x16xf32>
+    lora.yield %z, %c3 : tensor<?x16xf32>, !lora.cache
+  }
+}

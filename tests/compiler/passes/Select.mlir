@@ -109,7 +109,7 @@ module @riding {
 // its function in postfix. The cache is f32 where nothing is asked. One row at most means one class of rows.
 // CHECK-LABEL: module @unfused
 // CHECK: plan.cache page_tokens(16) page_bytes(1024)
-// CHECK: plan.kernel @linear_0 catalog("linear") constants({ADAPTERS = 0 : i64, COMBINE = 1 : i64, GATHERED = 0 : i64, GROUP = 0 : i64, HAS_BIAS = 0 : i64, HAS_OPERAND0 = 0 : i64, HAS_OPERAND1 = 0 : i64, HAS_PAIRS = 0 : i64, HAS_SCALES = 0 : i64, HEAD = 0 : i64, NESTED = 0 : i64, ROWS = 1 : i64, TAIL = 1 : i64, TILES = 4 : i64, WEIGHT = 0 : i64, ZERO_POINT = 0 : i64})
+// CHECK: plan.kernel @linear_0 catalog("linear") constants({ADAPTERS = 0 : i64, COMBINE = 1 : i64, GATHERED = 0 : i64, GROUP = 0 : i64, HAS_BIAS = 0 : i64, HAS_OPERAND0 = 0 : i64, HAS_OPERAND1 = 0 : i64, HAS_PAIRS = 0 : i64, HAS_SCALES = 0 : i64, HEAD = 0 : i64, NESTED = 0 : i64, ROWS = 1 : i64, TAIL = 1 : i64, TILES = 4 : i64, T_PARTS = 1 : i64, WEIGHT = 0 : i64, ZERO_POINT = 0 : i64})
 // CHECK: plan.kernel @rope_0 catalog("rope") constants({CACHE_F32 = 1 : i64, HEAD = 8 : i64, ROTATE = 0 : i64})
 // CHECK: plan.kernel @map_0 catalog("map") constants({HAS_OPERAND1 = 1 : i64}) epilogue [#plan.term<operand, 0 : i64>, #plan.term<exp>, #plan.term<operand, 1 : i64>, #plan.term<mul>, #plan.term<const, 2.000000e+00 : f32>, #plan.term<add>]
 // CHECK: plan.program @one rows(1, 1) adapters(false)
@@ -182,6 +182,38 @@ module @heads {
       lora.yield %s : f32
     } : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
     %l = lora.linear %m [#lora.segment<@table, site = "head", open>] : (tensor<?x64xf32>) -> tensor<?x40xf32>
+    lora.yield %l, %c2 : tensor<?x40xf32>, !lora.cache
+  }
+}
+
+// -----
+
+// With adapters the shrink of o rides on attend, whose two groups a row make a part of t each, and o adds them. Not in the second layer, where heads
+// are no multiple of 32.
+// CHECK-LABEL: module @riding_on_attend
+// CHECK: plan.kernel @attend_{{.*}} constants({CACHE_F32 = 1 : i64, HEAD = 32 : i64, HEADS = 1 : i64, SEGMENTS = 1 : i64})
+// CHECK: plan.kernel @linear_{{.*}}T_PARTS = 2 : i64
+// CHECK: plan.program @one rows(1, 1) adapters(false)
+// CHECK: plan.dispatch @attend_{{.*}}items = #plan.expr<0>
+// CHECK: plan.program @one_adapters rows(1, 1) adapters(true)
+// CHECK: plan.buffer @[[T:t.*]] "arena" size(<max_items * 64>)
+// CHECK: plan.dispatch @attend_{{.*}}#plan.view<@stacks, read, {{.*}}#plan.view<@pool, read, {{.*}}#plan.view<@items, read, {{.*}}#plan.view<@[[T]], write
+// CHECK-SAME: items = #plan.expr<items>
+// CHECK-NOT: plan.dispatch @shrink
+// CHECK: plan.dispatch @linear_{{.*}}#plan.view<@[[T]], read
+// CHECK: plan.dispatch @attend_{{.*}}items = #plan.expr<0>
+// CHECK: plan.dispatch @shrink
+module @riding_on_attend {
+  lora.model architecture("none") source("hf") vocab(40) max_positions(64) eos([]) max_rows(1)
+  lora.weight @table from(#lora.source<"/m", 0, 10240, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<40x64xf32, #lora.packed<f16>>
+  lora.weight @o from(#lora.source<"/m", 0, 16384, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<64x64xf32, #lora.packed<f16>>
+  lora.step {
+  ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
+    %x = lora.embed %t, @table : tensor<?xi32> -> tensor<?x64xf32>
+    %a, %c1 = lora.attend %x, %x, %x, %c layer(0) heads(2) kv_heads(2) scale(0.5) : tensor<?x64xf32>, tensor<?x64xf32>
+    %y = lora.linear %a [#lora.segment<@o, site = "o", open>] shrink_with_x : (tensor<?x64xf32>) -> tensor<?x64xf32>
+    %b, %c2 = lora.attend %y, %y, %y, %c1 layer(1) heads(4) kv_heads(4) scale(0.5) : tensor<?x64xf32>, tensor<?x64xf32>
+    %l = lora.linear %b [#lora.segment<@table, site = "head", open>] shrink_with_x : (tensor<?x64xf32>) -> tensor<?x40xf32>
     lora.yield %l, %c2 : tensor<?x40xf32>, !lora.cache
   }
 }

@@ -687,7 +687,7 @@ lora.weight @e from(#lora.source<"/m", 0, 128, f32, 0>) digest("0000000000000000
 lora.step {
 ^bb0(%t: tensor<?xi32>, %c: !lora.cache):
   %x = lora.embed %t, @e : tensor<?xi32> -> tensor<?x4xf32>
-  // expected-error@+1 {{site 'q' has shrink_with_x, but its x is no result of lora.rms_norm}}
+  // expected-error@+1 {{site 'q' has shrink_with_x, but its x is no result of lora.rms_norm or lora.attend}}
   %y = lora.linear %x [#lora.segment<@w, site = "q", open>] shrink_with_x : (tensor<?x4xf32>) -> tensor<?x4xf32>
   lora.yield
 }

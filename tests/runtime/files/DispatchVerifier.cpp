@@ -314,6 +314,48 @@ TEST(Dispatch, BoundsWhatAdaptersReach) {
   EXPECT_CORRUPT(withPush("many+", "linear+", "items", Huge), "elements of items, its view has");
 }
 
+TEST(Dispatch, BoundsPartsOfT) {
+  const auto parts = [](int64_t count, const std::string &segment) {
+    return edited([&](TinyModel &t) {
+      named(named(t.model.kernels, "linear+").constants, "T_PARTS").value = count;
+      if (!segment.empty()) { // one segment of all three
+        for (const char *program : {"one+", "few+", "many+"}) {
+          Target found = target(t, program, "linear+");
+          for (const char *name : {"segment_1", "segment_2"})
+            found.push(name, constant(Huge));
+          found.push("site_0", constant(4)); // the null record
+        }
+      }
+    });
+  };
+  EXPECT_CORRUPT(parts(2, ""), "adds 2 parts of t with 3 segments, expected 1");
+  EXPECT_OK(parts(3, "one")); // t has room for three
+  EXPECT_CORRUPT(parts(4, "one"), "elements of t, its view has");
+}
+
+TEST(Dispatch, BoundsWhatRidesOnAnAttend) {
+  EXPECT_CORRUPT(edited([](TinyModel &t) {
+                   fbs::KernelT &kernel = named(t.model.kernels, "attend");
+                   named(kernel.constants, "SEGMENTS").value = 1;
+                   for (const char *role : {"stacks", "pool", "items", "t"}) {
+                     auto binding = std::make_unique<fbs::BindingT>();
+                     binding->role = role;
+                     binding->element = role == std::string("t") ? fbs::Element::F32 : fbs::Element::U32x4;
+                     binding->access = role == std::string("t") ? fbs::Access::Write : fbs::Access::Read;
+                     kernel.bindings.push_back(std::move(binding));
+                   }
+                   std::erase_if(t.model.programs, [](const auto &program) { return !program->adapters; });
+                   for (auto &program : t.model.programs) {
+                     Target attend = target(t, program->name, "attend");
+                     const Target source = target(t, program->name, "linear+");
+                     for (const char *role : {"stacks", "pool", "items", "t"})
+                       attend.command.views.push_back(
+                           std::make_unique<fbs::ViewT>(Target(source).view(role)));
+                   }
+                 }),
+                 "attend shrinks heads of 4, expected a multiple of 32");
+}
+
 TEST(Dispatch, BoundsShrink) {
   EXPECT_CORRUPT(withPush("one+", "shrink", "in_features", 0), "shrink has in_features 0");
   EXPECT_CORRUPT(withPush("one+", "shrink", "in_features", Huge), "with 4294967295 features");

@@ -652,7 +652,7 @@ TEST(ModelFile, RejectsUnknownCatalogKernel) {
 
 TEST(ModelFile, RejectsMissingConstant) {
   EXPECT_CORRUPT(edited([](TinyModel &t) { kernel(t, "attend").constants.pop_back(); }),
-                 "kernel 'attend' has 2 constants, attend has 3");
+                 "kernel 'attend' has 3 constants, attend has 4");
 }
 
 TEST(ModelFile, RejectsConstantTwice) {

@@ -352,7 +352,7 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
               constant(JoinedColumns), constant(QueryHeads * 32), constant(QueryHeads), one});
   b.dispatch("attend", {"rotated", "rows", "pages", "cache", "attended"}, one, rows,
              {constant(QueryHeads * 8), constant(QueryHeads * HeadSize), one, constant(QueryHeads),
-              constant(0x3f000000)});
+              constant(0x3f000000), zero, constant(NullSite)});
   linear("o.weight", "attended", "projected", 2, Hidden, 1, {3});
   b.dispatch("add", {"x", "projected", "sum"}, one, rows,
              {constant(Hidden), constant(Hidden), constant(Hidden), constant(Hidden), zero, zero});
