@@ -1,9 +1,9 @@
 // shrink.h - t of one item (a row, an adapter, a rank tile) at SEGMENTS sites that share x, for the bodies
 // that make it. One accumulator a rank and segment, k ascending, each step one fma, whatever SEGMENTS is. A
 // body defines
-//   X_BEGIN(BLOCK)          fetches what the lane has of a block of 32 values of x, as f32x4 own, if it keeps
-//   any X_NUMBER(BLOCK, V)      number V of the block's eight f32x4, in all lanes X_PADDED(INDEX) f32x4
-//   number INDEX of x with 0 in the place of what lies past K (with TAIL)
+//   X_BEGIN(BLOCK)      what the lane has to fetch of a block of 32 values of x, as f32x4 own
+//   X_NUMBER(BLOCK, V)  number V of the block's eight f32x4, in all lanes
+//   X_PADDED(INDEX)     f32x4 number INDEX of x, with 0 in the place of what lies past K
 // and has the bindings pool and t, push.items, and the sites' push constants. Included anew for each body: it
 // undefines what it defined before.
 #undef RANKS_A_LANE
