@@ -1,6 +1,9 @@
 // heads.cpp - a linear that rotates q and k itself and writes the cache (HEAD), bit for bit against the same
 // linear without it followed by the rope kernel, each of which other tests hold against float64.
 #include "tests/shaders/LinearCase.h"
+#include "tests/shaders/RopeCase.h"
+
+#include <algorithm>
 
 namespace lorac::shader {
 namespace {
@@ -15,26 +18,18 @@ constexpr uint32_t QueryHeads = 3, KvHeads = 2, In = 40;
 #define ADAPTERS 1
 #include "tests/shaders/LinearVariant.inc"
 
+#define VARIANT rope32
 #define LANES 8
+#define HEAD 32
 #define ROTATE 1
 #define CACHE_F32 1
-namespace rope32 {
-#define HEAD 32
-#include "shaders/prelude/heads.h"
-
-#include "shaders/rope.kernel"
-#undef HEAD
-} // namespace rope32
-namespace rope64 {
+#include "tests/shaders/RopeVariant.inc"
+#define VARIANT rope64
+#define LANES 8
 #define HEAD 64
-#include "shaders/prelude/heads.h"
-
-#include "shaders/rope.kernel"
-#undef HEAD
-} // namespace rope64
-#undef LANES
-#undef ROTATE
-#undef CACHE_F32
+#define ROTATE 1
+#define CACHE_F32 1
+#include "tests/shaders/RopeVariant.inc"
 
 // ---- both in one
 #define VARIANT heads32_r1_t4
@@ -117,37 +112,32 @@ LinearBuffers build(uint32_t rows, uint32_t head, bool full) {
   return b;
 }
 
-/// What `linear` and then rope make of the case.
-#define APART(HEAD_SIZE)                                                                                     \
-  LinearBuffers apart##HEAD_SIZE(const LinearVariant &linear, const LinearBuffers &given) {                  \
-    LinearBuffers joined = given;                                                                            \
-    joined.yStride = given.tiles * 8;                                                                        \
-    joined.y = poisoned(size_t(given.rows) * joined.yStride);                                                \
-    linear.run(joined);                                                                                      \
-    LinearBuffers made = given;                                                                              \
-    using namespace rope##HEAD_SIZE;                                                                         \
-    q.bind(joined.y);                                                                                        \
-    k.bind(joined.y);                                                                                        \
-    v.bind(joined.y);                                                                                        \
-    rows.bind(made.rowTable);                                                                                \
-    pages.bind(made.pages);                                                                                  \
-    angles.bind(made.angles);                                                                                \
-    y.bind(made.y);                                                                                          \
-    cache.bind(made.cache);                                                                                  \
-    push = {0,                                                                                               \
-            given.segments[0] * 8,                                                                           \
-            given.segments[1] * 8,                                                                           \
-            joined.yStride,                                                                                  \
-            joined.yStride,                                                                                  \
-            joined.yStride,                                                                                  \
-            made.yStride,                                                                                    \
-            QueryHeads,                                                                                      \
-            KvHeads};                                                                                        \
-    runGrid(rope, 8, QueryHeads + 2 * KvHeads, given.rows);                                                  \
-    return made;                                                                                             \
-  }
-APART(32)
-APART(64)
+/// What `linear` and then `rope` make of the case.
+LinearBuffers runApart(const LinearVariant &linear, void (*rope)(RopeBuffers &), const LinearBuffers &given) {
+  LinearBuffers joined = given;
+  joined.yStride = given.tiles * 8;
+  joined.y = poisoned(size_t(given.rows) * joined.yStride);
+  linear.run(joined);
+  RopeBuffers b{};
+  b.q = b.k = b.v = joined.y;
+  b.angles = given.angles;
+  b.y = given.y;
+  b.rows = given.rowTable;
+  b.pages = given.pages;
+  b.cache = given.cache;
+  b.columns[1] = given.segments[0] * 8;
+  b.columns[2] = given.segments[1] * 8;
+  std::fill(std::begin(b.strides), std::end(b.strides), joined.yStride);
+  b.yStride = given.yStride;
+  b.qHeads = QueryHeads;
+  b.kvHeads = KvHeads;
+  b.rowCount = given.rows;
+  rope(b);
+  LinearBuffers made = given;
+  made.y = b.y;
+  made.cache = b.cache;
+  return made;
+}
 
 void expectSame(const LinearVariant &variant, LinearBuffers given, const LinearBuffers &want) {
   SCOPED_TRACE(testing::Message() << variant.name << ", " << given.rows << " rows");
@@ -162,13 +152,13 @@ void expectSame(const LinearVariant &variant, LinearBuffers given, const LinearB
 TEST(LinearKernel, RotatesHeadsAndFillsTheCache) {
   for (uint32_t rows : {1, 3, 9}) {
     const LinearBuffers plain = build(rows, 32, false);
-    const LinearBuffers wanted = apart32(apart::variant, plain);
+    const LinearBuffers wanted = runApart(apart::variant, rope32::run, plain);
     expectNoFaults();
     for (const LinearVariant *variant : {&heads32_r1_t4::variant, &heads32_r8_t4::variant,
                                          &heads32_r2_t2_nosubgroup::variant, &heads32_r3_t4_lanes1::variant})
       expectSame(*variant, plain, wanted);
     const LinearBuffers full = build(rows, 64, true);
-    const LinearBuffers wantedFull = apart64(apartFull::variant, full);
+    const LinearBuffers wantedFull = runApart(apartFull::variant, rope64::run, full);
     expectNoFaults();
     for (const LinearVariant *variant : {&heads64_r1_t4_full::variant, &heads64_r8_t2_full::variant})
       expectSame(*variant, full, wantedFull);

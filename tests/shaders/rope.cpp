@@ -1,103 +1,42 @@
 // rope.cpp - rotated q, and k and v in their places of the cache; all else stays as it was.
-#include "tests/shaders/KernelTest.h"
+#include "tests/shaders/RopeCase.h"
 
 namespace lorac::shader {
 namespace {
 
-struct RopeBuffers {
-  std::vector<float> q, k, v, angles, y;
-  std::vector<uint32_t> rows, pages, cache;
-  uint32_t columns[3], strides[3], yStride, qHeads, kvHeads, rowCount;
-};
-
-#define ROPE_VARIANT(NAME)                                                                                   \
-  static void run(RopeBuffers &b) {                                                                          \
-    q.bind(b.q);                                                                                             \
-    k.bind(b.k);                                                                                             \
-    v.bind(b.v);                                                                                             \
-    rows.bind(b.rows);                                                                                       \
-    pages.bind(b.pages);                                                                                     \
-    y.bind(b.y);                                                                                             \
-    cache.bind(b.cache);                                                                                     \
-    push = {b.columns[0], b.columns[1], b.columns[2], b.strides[0], b.strides[1],                            \
-            b.strides[2], b.yStride,    b.qHeads,     b.kvHeads};                                            \
-    runGrid(rope, LANES, b.qHeads + 2 * b.kvHeads, b.rowCount);                                              \
-  }
-
-namespace half16 {
+#define VARIANT half16
 #define LANES 8
 #define HEAD 16
 #define ROTATE 1
 #define CACHE_F32 0
-#include "shaders/prelude/heads.h"
-
-#include "shaders/rope.kernel"
-ROPE_VARIANT(half16)
-#undef LANES
-#undef HEAD
-#undef ROTATE
-#undef CACHE_F32
-} // namespace half16
-namespace half18 {
+#include "tests/shaders/RopeVariant.inc"
+#define VARIANT half18
 #define LANES 8
 #define HEAD 18
 #define ROTATE 1
 #define CACHE_F32 0
-#include "shaders/prelude/heads.h"
-
-#include "shaders/rope.kernel"
-ROPE_VARIANT(half18)
-#undef LANES
-#undef HEAD
-#undef ROTATE
-#undef CACHE_F32
-} // namespace half18
-namespace float18 {
+#include "tests/shaders/RopeVariant.inc"
+#define VARIANT float18
 #define LANES 1
 #define HEAD 18
 #define ROTATE 1
 #define CACHE_F32 1
-#include "shaders/prelude/heads.h"
-
-#include "shaders/rope.kernel"
-ROPE_VARIANT(float18)
-#undef LANES
-#undef HEAD
-#undef ROTATE
-#undef CACHE_F32
-} // namespace float18
-namespace half64 {
+#include "tests/shaders/RopeVariant.inc"
+#define VARIANT half64
 #define LANES 1
 #define HEAD 64
 #define ROTATE 1
 #define CACHE_F32 0
-#include "shaders/prelude/heads.h"
-
-#include "shaders/rope.kernel"
-ROPE_VARIANT(half64)
-#undef LANES
-#undef HEAD
-#undef ROTATE
-#undef CACHE_F32
-} // namespace half64
-namespace still32 {
+#include "tests/shaders/RopeVariant.inc"
+#define VARIANT still32
 #define LANES 8
 #define HEAD 32
 #define ROTATE 0
 #define CACHE_F32 1
-#include "shaders/prelude/heads.h"
-
-#include "shaders/rope.kernel"
-ROPE_VARIANT(still32)
-#undef LANES
-#undef HEAD
-#undef ROTATE
-#undef CACHE_F32
-} // namespace still32
+#include "tests/shaders/RopeVariant.inc"
 
 /// `joined`: q, k and v are columns of one buffer.
-void check(uint32_t head, bool rotate, bool isF32, bool joined, void (*run)(RopeBuffers &),
-           const std::function<void(RopeBuffers &)> &bindAngles) {
+void check(uint32_t head, bool rotate, bool isF32, bool joined, void (*run)(RopeBuffers &)) {
   SCOPED_TRACE(testing::Message() << "head " << head);
   Random random(head + joined);
   const uint32_t qHeads = 4, kvHeads = 2, pageCount = 5, half = head / 2;
@@ -136,7 +75,6 @@ void check(uint32_t head, bool rotate, bool isF32, bool joined, void (*run)(Rope
   b.y = poisoned(rowCount * b.yStride);
   uint32_t cacheValues = pageCount * kvHeads * 2 * 16 * D;
   b.cache.assign(isF32 ? cacheValues : cacheValues / 2, isF32 ? Poison : 0x7e017e01u);
-  bindAngles(b);
   run(b);
   expectNoFaults();
 
@@ -190,11 +128,11 @@ void check(uint32_t head, bool rotate, bool isF32, bool joined, void (*run)(Rope
 
 TEST(RopeKernel, RotatesAndFillsTheCache) {
   for (bool joined : {false, true}) {
-    check(16, true, false, joined, half16::run, [](RopeBuffers &b) { half16::angles.bind(b.angles); });
-    check(18, true, false, joined, half18::run, [](RopeBuffers &b) { half18::angles.bind(b.angles); });
-    check(18, true, true, joined, float18::run, [](RopeBuffers &b) { float18::angles.bind(b.angles); });
-    check(64, true, false, joined, half64::run, [](RopeBuffers &b) { half64::angles.bind(b.angles); });
-    check(32, false, true, joined, still32::run, [](RopeBuffers &) {});
+    check(16, true, false, joined, half16::run);
+    check(18, true, false, joined, half18::run);
+    check(18, true, true, joined, float18::run);
+    check(64, true, false, joined, half64::run);
+    check(32, false, true, joined, still32::run);
   }
 }
 

@@ -256,6 +256,8 @@ TEST(KernelCompiler, RejectsGroupsAcrossSegments) {
 }
 TEST(KernelCompiler, RejectsGatheredWithoutAdapters) {
   expectRefused(linear({{"GATHERED", 1}}), Code::InvalidArgument, "constant GATHERED is 1 without ADAPTERS");
+}
+TEST(KernelCompiler, RejectsPartsAndHeadsThatNoGroupHolds) {
   expectRefused(linear({{"T_PARTS", 3}}), Code::InvalidArgument, "T_PARTS is 3, expected 1 without ADAPTERS");
   expectRefused({"attend", {{"HEAD", 80}, {"HEADS", 1}, {"CACHE_F32", 1}, {"SEGMENTS", 1}}, {}},
                 Code::InvalidArgument, "HEAD is 80, expected a multiple of 32 with SEGMENTS");
