@@ -14,7 +14,7 @@ runtime_packages=(
 # The compiler and the driver; the formatter and the linter that the tests run; clang with its sanitizers and libFuzzer; pip fetches the demo's model.
 compiler_packages=(
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools
-  libshaderc-dev spirv-tools libcli11-dev libbenchmark-dev flatbuffers-compiler
+  libshaderc-dev glslang-dev spirv-tools libcli11-dev libbenchmark-dev flatbuffers-compiler
   clang-format-22 clang-tidy-22 clang-22 libclang-rt-22-dev python3-pip
 )
 

@@ -5,6 +5,8 @@
 #include "compiler/kernels/KernelSources.h"
 #include "schemas/Catalog.h"
 
+#include <glslang/SPIRV/SPVRemapper.h>
+#include <glslang/SPIRV/doc.h>
 #include <shaderc/shaderc.hpp>
 #include <spirv-tools/libspirv.hpp>
 #include <spirv-tools/optimizer.hpp>
@@ -215,8 +217,26 @@ void leaveUnrollingToDrivers(std::vector<uint32_t> &module) {
       module[at + Control] ^= DontUnroll | Unroll;
 }
 
-/// Raise it with registerPasses, leaveUnrollingToDrivers or the options of compileForm.
-constexpr std::string_view RecipeVersion = "2";
+/// Gives equal pieces of different modules equal ids, by the opcodes around them (a remapper of glslang's): a
+/// model's kernels have most of their words in common, but each counts its ids from 1. With it their code,
+/// compressed, is a quarter as long (SmolLM2 as stored: 501 and 124 KB). The complaint about a module that
+/// cannot be read, or nothing.
+std::string giveEqualIds(std::vector<uint32_t> &module) {
+  static thread_local std::string complaint;
+  static const bool isReady = [] {
+    spv::Parameterize(); // fills tables that all threads read
+    // The remapper's own handler would end the process.
+    spv::spirvbin_t::registerErrorHandler([](const std::string &text) { complaint = text; });
+    return true;
+  }();
+  (void)isReady;
+  complaint.clear();
+  spv::spirvbin_t(0).remap(module, spv::spirvbin_t::MAP_ALL);
+  return complaint;
+}
+
+/// Raise it with registerPasses, leaveUnrollingToDrivers, giveEqualIds or the options of compileForm.
+constexpr std::string_view RecipeVersion = "3";
 
 /// Of all that decides a module's words; LORAC_SHADER_COMPILER is the digest of the libraries that lorac is
 /// linked to.
@@ -276,6 +296,8 @@ Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const st
   if (!optimizer.Run(code.data(), code.size(), &optimised, optimizerOptions))
     return fail("optimizer", messages);
   leaveUnrollingToDrivers(optimised);
+  if (std::string complaint = giveEqualIds(optimised); !complaint.empty())
+    return fail("remapper", complaint);
 
   spvtools::SpirvTools tools(SPV_ENV_VULKAN_1_1);
   tools.SetMessageConsumer(collect);

@@ -3,6 +3,7 @@
 #include "compiler/kernels/KernelCompiler.h"
 
 #include "schemas/Catalog.h"
+#include "support/Compression.h"
 
 #include <gtest/gtest.h>
 
@@ -177,6 +178,25 @@ TEST(KernelCompiler, CompilesTheCatalog) {
   }
   for (const catalog::Kernel &kernel : catalog::Kernels)
     EXPECT_TRUE(seen.contains(std::string(kernel.name))) << kernel.name << " has no typical request";
+}
+
+TEST(KernelCompiler, KernelsShareTheirWords) {
+  // A bias comes early in the body and counts all ids behind it anew: only what names them by their place in
+  // the code leaves the rest alike.
+  auto bytesOf = [](std::initializer_list<KernelRequest> requests) {
+    std::vector<uint8_t> bytes;
+    for (const KernelRequest &request : requests) {
+      Result<std::vector<CompiledVariant>> variants = compileVulkan(request);
+      EXPECT_TRUE(variants.isOk()) << variants.status().message();
+      const std::vector<uint32_t> &words = variants->front().spirv;
+      auto *first = reinterpret_cast<const uint8_t *>(words.data());
+      bytes.insert(bytes.end(), first, first + words.size() * 4);
+    }
+    return compress(bytes)->size();
+  };
+  const size_t one = bytesOf({linear({{"ROWS", 8}})}),
+               more = bytesOf({linear({{"ROWS", 8}}), linear({{"ROWS", 8}, {"HAS_BIAS", 1}})});
+  EXPECT_LT(more, one + one / 4);
 }
 
 TEST(KernelCompiler, SameRequestSameWordsInAnyThread) {
