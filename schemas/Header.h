@@ -1,13 +1,15 @@
-//===- Header.h - the fixed 64 bytes before the metadata --------*- C++ -*-===//
+//===- Header.h - the fixed 64 bytes at the start -------------*- C++ -*-===//
 // offset  size  what
 //      0     4  magic: "LRCM" (model) or "LRCA" (bundle)
-//      4     4  header version, 1
+//      4     4  header version, 2
 //      8     4  required feature bits: a reader that knows not all of them refuses the file
 //     12     4  optional feature bits: a reader may ignore those it does not know
-//     16     8  offset of the metadata from the start of the file, 64
-//     24     8  size of the metadata in bytes, at most MaxMetadataBytes
-//     32    32  SHA-256 of header bytes [0, 32) followed by the metadata
-// All little-endian. Segments start at multiples of SegmentAlignment; bytes between are zero.
+//     16     8  offset of the metadata from the start of the file: where the last segment ends
+//     24     8  size of the metadata as it lies there; the file ends with it
+//     32    32  SHA-256 of header bytes [0, 32) followed by the metadata as it lies there
+// All little-endian. Segments start at multiples of SegmentAlignment; bytes between are zero. The metadata
+// is one frame of Zstandard: its tables, of programs above all, repeat each other. Being last it is written
+// when all digests are known.
 #ifndef LORAC_SCHEMAS_HEADER_H
 #define LORAC_SCHEMAS_HEADER_H
 
@@ -29,10 +31,11 @@ static_assert(sizeof(Header) == 64);
 
 constexpr char ModelMagic[4] = {'L', 'R', 'C', 'M'};
 constexpr char AdapterMagic[4] = {'L', 'R', 'C', 'A'};
-constexpr uint32_t HeaderVersion = 1;
+constexpr uint32_t HeaderVersion = 2;
 constexpr uint32_t FormatVersion = 1;
 constexpr uint64_t SegmentAlignment = 4096;
-constexpr uint64_t MaxMetadataBytes = 256ull << 20;
+/// Decompressed.
+constexpr uint64_t MaxMetadataBytes = 64ull << 20;
 /// Weight buffers start at multiples of this in the weight space, and so do all views.
 constexpr uint64_t ViewAlignment = 256;
 /// Weight segments are at most this long, so that a loader hashes in parallel.

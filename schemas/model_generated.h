@@ -63,8 +63,6 @@ struct KernelBuilder;
 struct KernelT;
 
 struct View;
-struct ViewBuilder;
-struct ViewT;
 
 struct Command;
 struct CommandBuilder;
@@ -780,11 +778,43 @@ FLATBUFFERS_MANUALLY_ALIGNED_STRUCT(4) EpilogueTerm FLATBUFFERS_FINAL_CLASS {
 };
 FLATBUFFERS_STRUCT_END(EpilogueTerm, 8);
 
+/// A binding's bytes: `buffer` of the program, from `offset`, `size` long: expressions, load symbols only. Offsets are multiples of 256.
+FLATBUFFERS_MANUALLY_ALIGNED_STRUCT(4) View FLATBUFFERS_FINAL_CLASS {
+ private:
+  uint32_t buffer_;
+  uint32_t offset_;
+  uint32_t size_;
+
+ public:
+  View()
+      : buffer_(0),
+        offset_(0),
+        size_(0) {
+  }
+  View(uint32_t _buffer, uint32_t _offset, uint32_t _size)
+      : buffer_(flatbuffers::EndianScalar(_buffer)),
+        offset_(flatbuffers::EndianScalar(_offset)),
+        size_(flatbuffers::EndianScalar(_size)) {
+  }
+  uint32_t buffer() const {
+    return flatbuffers::EndianScalar(buffer_);
+  }
+  uint32_t offset() const {
+    return flatbuffers::EndianScalar(offset_);
+  }
+  uint32_t size() const {
+    return flatbuffers::EndianScalar(size_);
+  }
+};
+FLATBUFFERS_STRUCT_END(View, 12);
+
 struct ExprT : public flatbuffers::NativeTable {
   typedef Expr TableType;
   std::vector<lorac::fbs::ExprTerm> terms{};
 };
 
+/// Where a comment below says "expression", the number is an index into Model.expressions: programs have some
+/// hundred different ones, in tens of thousands of places.
 struct Expr FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef ExprT NativeTableType;
   typedef ExprBuilder Builder;
@@ -1235,19 +1265,15 @@ struct BufferT : public flatbuffers::NativeTable {
   typedef Buffer TableType;
   std::string name{};
   lorac::fbs::Space space = lorac::fbs::Space::Weight;
-  std::unique_ptr<lorac::fbs::ExprT> offset{};
-  std::unique_ptr<lorac::fbs::ExprT> size{};
+  uint32_t offset = 0;
+  uint32_t size = 0;
   lorac::fbs::StepInput input = lorac::fbs::StepInput::None;
   uint32_t angles = 0;
   uint32_t row_stride = 0;
   uint32_t width = 0;
-  BufferT() = default;
-  BufferT(const BufferT &o);
-  BufferT(BufferT&&) FLATBUFFERS_NOEXCEPT = default;
-  BufferT &operator=(BufferT o) FLATBUFFERS_NOEXCEPT;
 };
 
-/// A named range of a space. `offset` and `size` in bytes; both may use load symbols only.
+/// A named range of a space. `offset` and `size`: expressions, in bytes; both may use load symbols only.
 /// Weight buffers are ranges of the weight space. For input = Angles, `angles` numbers the table.
 /// For Out, `row_stride` is the number of f32 from one row to the next and `width` the values that count.
 struct Buffer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
@@ -1269,11 +1295,11 @@ struct Buffer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   lorac::fbs::Space space() const {
     return static_cast<lorac::fbs::Space>(GetField<uint8_t>(VT_SPACE, 0));
   }
-  const lorac::fbs::Expr *offset() const {
-    return GetPointer<const lorac::fbs::Expr *>(VT_OFFSET);
+  uint32_t offset() const {
+    return GetField<uint32_t>(VT_OFFSET, 0);
   }
-  const lorac::fbs::Expr *size() const {
-    return GetPointer<const lorac::fbs::Expr *>(VT_SIZE);
+  uint32_t size() const {
+    return GetField<uint32_t>(VT_SIZE, 0);
   }
   lorac::fbs::StepInput input() const {
     return static_cast<lorac::fbs::StepInput>(GetField<uint8_t>(VT_INPUT, 0));
@@ -1292,10 +1318,8 @@ struct Buffer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyOffsetRequired(verifier, VT_NAME) &&
            verifier.VerifyString(name()) &&
            VerifyField<uint8_t>(verifier, VT_SPACE, 1) &&
-           VerifyOffsetRequired(verifier, VT_OFFSET) &&
-           verifier.VerifyTable(offset()) &&
-           VerifyOffsetRequired(verifier, VT_SIZE) &&
-           verifier.VerifyTable(size()) &&
+           VerifyField<uint32_t>(verifier, VT_OFFSET, 4) &&
+           VerifyField<uint32_t>(verifier, VT_SIZE, 4) &&
            VerifyField<uint8_t>(verifier, VT_INPUT, 1) &&
            VerifyField<uint32_t>(verifier, VT_ANGLES, 4) &&
            VerifyField<uint32_t>(verifier, VT_ROW_STRIDE, 4) &&
@@ -1317,11 +1341,11 @@ struct BufferBuilder {
   void add_space(lorac::fbs::Space space) {
     fbb_.AddElement<uint8_t>(Buffer::VT_SPACE, static_cast<uint8_t>(space), 0);
   }
-  void add_offset(flatbuffers::Offset<lorac::fbs::Expr> offset) {
-    fbb_.AddOffset(Buffer::VT_OFFSET, offset);
+  void add_offset(uint32_t offset) {
+    fbb_.AddElement<uint32_t>(Buffer::VT_OFFSET, offset, 0);
   }
-  void add_size(flatbuffers::Offset<lorac::fbs::Expr> size) {
-    fbb_.AddOffset(Buffer::VT_SIZE, size);
+  void add_size(uint32_t size) {
+    fbb_.AddElement<uint32_t>(Buffer::VT_SIZE, size, 0);
   }
   void add_input(lorac::fbs::StepInput input) {
     fbb_.AddElement<uint8_t>(Buffer::VT_INPUT, static_cast<uint8_t>(input), 0);
@@ -1343,8 +1367,6 @@ struct BufferBuilder {
     const auto end = fbb_.EndTable(start_);
     auto o = flatbuffers::Offset<Buffer>(end);
     fbb_.Required(o, Buffer::VT_NAME);
-    fbb_.Required(o, Buffer::VT_OFFSET);
-    fbb_.Required(o, Buffer::VT_SIZE);
     return o;
   }
 };
@@ -1353,8 +1375,8 @@ inline flatbuffers::Offset<Buffer> CreateBuffer(
     flatbuffers::FlatBufferBuilder &_fbb,
     flatbuffers::Offset<flatbuffers::String> name = 0,
     lorac::fbs::Space space = lorac::fbs::Space::Weight,
-    flatbuffers::Offset<lorac::fbs::Expr> offset = 0,
-    flatbuffers::Offset<lorac::fbs::Expr> size = 0,
+    uint32_t offset = 0,
+    uint32_t size = 0,
     lorac::fbs::StepInput input = lorac::fbs::StepInput::None,
     uint32_t angles = 0,
     uint32_t row_stride = 0,
@@ -1375,8 +1397,8 @@ inline flatbuffers::Offset<Buffer> CreateBufferDirect(
     flatbuffers::FlatBufferBuilder &_fbb,
     const char *name = nullptr,
     lorac::fbs::Space space = lorac::fbs::Space::Weight,
-    flatbuffers::Offset<lorac::fbs::Expr> offset = 0,
-    flatbuffers::Offset<lorac::fbs::Expr> size = 0,
+    uint32_t offset = 0,
+    uint32_t size = 0,
     lorac::fbs::StepInput input = lorac::fbs::StepInput::None,
     uint32_t angles = 0,
     uint32_t row_stride = 0,
@@ -1949,104 +1971,17 @@ inline flatbuffers::Offset<Kernel> CreateKernelDirect(
 
 flatbuffers::Offset<Kernel> CreateKernel(flatbuffers::FlatBufferBuilder &_fbb, const KernelT *_o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
 
-struct ViewT : public flatbuffers::NativeTable {
-  typedef View TableType;
-  uint32_t buffer = 0;
-  std::unique_ptr<lorac::fbs::ExprT> offset{};
-  std::unique_ptr<lorac::fbs::ExprT> size{};
-  ViewT() = default;
-  ViewT(const ViewT &o);
-  ViewT(ViewT&&) FLATBUFFERS_NOEXCEPT = default;
-  ViewT &operator=(ViewT o) FLATBUFFERS_NOEXCEPT;
-};
-
-/// A binding's bytes: `buffer` of the program, from `offset`, `size` long; load symbols only. Offsets are multiples of 256.
-struct View FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
-  typedef ViewT NativeTableType;
-  typedef ViewBuilder Builder;
-  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
-    VT_BUFFER = 4,
-    VT_OFFSET = 6,
-    VT_SIZE = 8
-  };
-  uint32_t buffer() const {
-    return GetField<uint32_t>(VT_BUFFER, 0);
-  }
-  const lorac::fbs::Expr *offset() const {
-    return GetPointer<const lorac::fbs::Expr *>(VT_OFFSET);
-  }
-  const lorac::fbs::Expr *size() const {
-    return GetPointer<const lorac::fbs::Expr *>(VT_SIZE);
-  }
-  bool Verify(flatbuffers::Verifier &verifier) const {
-    return VerifyTableStart(verifier) &&
-           VerifyField<uint32_t>(verifier, VT_BUFFER, 4) &&
-           VerifyOffsetRequired(verifier, VT_OFFSET) &&
-           verifier.VerifyTable(offset()) &&
-           VerifyOffsetRequired(verifier, VT_SIZE) &&
-           verifier.VerifyTable(size()) &&
-           verifier.EndTable();
-  }
-  ViewT *UnPack(const flatbuffers::resolver_function_t *_resolver = nullptr) const;
-  void UnPackTo(ViewT *_o, const flatbuffers::resolver_function_t *_resolver = nullptr) const;
-  static flatbuffers::Offset<View> Pack(flatbuffers::FlatBufferBuilder &_fbb, const ViewT* _o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
-};
-
-struct ViewBuilder {
-  typedef View Table;
-  flatbuffers::FlatBufferBuilder &fbb_;
-  flatbuffers::uoffset_t start_;
-  void add_buffer(uint32_t buffer) {
-    fbb_.AddElement<uint32_t>(View::VT_BUFFER, buffer, 0);
-  }
-  void add_offset(flatbuffers::Offset<lorac::fbs::Expr> offset) {
-    fbb_.AddOffset(View::VT_OFFSET, offset);
-  }
-  void add_size(flatbuffers::Offset<lorac::fbs::Expr> size) {
-    fbb_.AddOffset(View::VT_SIZE, size);
-  }
-  explicit ViewBuilder(flatbuffers::FlatBufferBuilder &_fbb)
-        : fbb_(_fbb) {
-    start_ = fbb_.StartTable();
-  }
-  flatbuffers::Offset<View> Finish() {
-    const auto end = fbb_.EndTable(start_);
-    auto o = flatbuffers::Offset<View>(end);
-    fbb_.Required(o, View::VT_OFFSET);
-    fbb_.Required(o, View::VT_SIZE);
-    return o;
-  }
-};
-
-inline flatbuffers::Offset<View> CreateView(
-    flatbuffers::FlatBufferBuilder &_fbb,
-    uint32_t buffer = 0,
-    flatbuffers::Offset<lorac::fbs::Expr> offset = 0,
-    flatbuffers::Offset<lorac::fbs::Expr> size = 0) {
-  ViewBuilder builder_(_fbb);
-  builder_.add_size(size);
-  builder_.add_offset(offset);
-  builder_.add_buffer(buffer);
-  return builder_.Finish();
-}
-
-flatbuffers::Offset<View> CreateView(flatbuffers::FlatBufferBuilder &_fbb, const ViewT *_o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
-
 struct CommandT : public flatbuffers::NativeTable {
   typedef Command TableType;
   lorac::fbs::CommandKind kind = lorac::fbs::CommandKind::Dispatch;
   uint32_t kernel = 0;
-  std::vector<std::unique_ptr<lorac::fbs::ViewT>> views{};
-  std::vector<std::unique_ptr<lorac::fbs::ExprT>> grid{};
-  std::vector<std::unique_ptr<lorac::fbs::ExprT>> push{};
-  CommandT() = default;
-  CommandT(const CommandT &o);
-  CommandT(CommandT&&) FLATBUFFERS_NOEXCEPT = default;
-  CommandT &operator=(CommandT o) FLATBUFFERS_NOEXCEPT;
+  std::vector<lorac::fbs::View> views{};
+  std::vector<uint32_t> grid{};
+  std::vector<uint32_t> push{};
 };
 
-/// Dispatch: kernel, one view a binding in order, three grid expressions, one push constant (u32) a name in order; a
-/// grid with a zero in it is skipped. Fill: views[0] with zeros. Copy: views[0] to views[1], same size.
+/// Dispatch: kernel, one view a binding in order, three expressions of the grid, one expression of a push constant (u32) a name in
+/// order; a grid with a zero in it is skipped. Fill: views[0] with zeros. Copy: views[0] to views[1], same size.
 struct Command FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef CommandT NativeTableType;
   typedef CommandBuilder Builder;
@@ -2063,14 +1998,14 @@ struct Command FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   uint32_t kernel() const {
     return GetField<uint32_t>(VT_KERNEL, 0);
   }
-  const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::View>> *views() const {
-    return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::View>> *>(VT_VIEWS);
+  const flatbuffers::Vector<const lorac::fbs::View *> *views() const {
+    return GetPointer<const flatbuffers::Vector<const lorac::fbs::View *> *>(VT_VIEWS);
   }
-  const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>> *grid() const {
-    return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>> *>(VT_GRID);
+  const flatbuffers::Vector<uint32_t> *grid() const {
+    return GetPointer<const flatbuffers::Vector<uint32_t> *>(VT_GRID);
   }
-  const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>> *push() const {
-    return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>> *>(VT_PUSH);
+  const flatbuffers::Vector<uint32_t> *push() const {
+    return GetPointer<const flatbuffers::Vector<uint32_t> *>(VT_PUSH);
   }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
@@ -2078,13 +2013,10 @@ struct Command FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyField<uint32_t>(verifier, VT_KERNEL, 4) &&
            VerifyOffset(verifier, VT_VIEWS) &&
            verifier.VerifyVector(views()) &&
-           verifier.VerifyVectorOfTables(views()) &&
            VerifyOffset(verifier, VT_GRID) &&
            verifier.VerifyVector(grid()) &&
-           verifier.VerifyVectorOfTables(grid()) &&
            VerifyOffset(verifier, VT_PUSH) &&
            verifier.VerifyVector(push()) &&
-           verifier.VerifyVectorOfTables(push()) &&
            verifier.EndTable();
   }
   CommandT *UnPack(const flatbuffers::resolver_function_t *_resolver = nullptr) const;
@@ -2102,13 +2034,13 @@ struct CommandBuilder {
   void add_kernel(uint32_t kernel) {
     fbb_.AddElement<uint32_t>(Command::VT_KERNEL, kernel, 0);
   }
-  void add_views(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::View>>> views) {
+  void add_views(flatbuffers::Offset<flatbuffers::Vector<const lorac::fbs::View *>> views) {
     fbb_.AddOffset(Command::VT_VIEWS, views);
   }
-  void add_grid(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> grid) {
+  void add_grid(flatbuffers::Offset<flatbuffers::Vector<uint32_t>> grid) {
     fbb_.AddOffset(Command::VT_GRID, grid);
   }
-  void add_push(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> push) {
+  void add_push(flatbuffers::Offset<flatbuffers::Vector<uint32_t>> push) {
     fbb_.AddOffset(Command::VT_PUSH, push);
   }
   explicit CommandBuilder(flatbuffers::FlatBufferBuilder &_fbb)
@@ -2126,9 +2058,9 @@ inline flatbuffers::Offset<Command> CreateCommand(
     flatbuffers::FlatBufferBuilder &_fbb,
     lorac::fbs::CommandKind kind = lorac::fbs::CommandKind::Dispatch,
     uint32_t kernel = 0,
-    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::View>>> views = 0,
-    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> grid = 0,
-    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> push = 0) {
+    flatbuffers::Offset<flatbuffers::Vector<const lorac::fbs::View *>> views = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> grid = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> push = 0) {
   CommandBuilder builder_(_fbb);
   builder_.add_push(push);
   builder_.add_grid(grid);
@@ -2142,12 +2074,12 @@ inline flatbuffers::Offset<Command> CreateCommandDirect(
     flatbuffers::FlatBufferBuilder &_fbb,
     lorac::fbs::CommandKind kind = lorac::fbs::CommandKind::Dispatch,
     uint32_t kernel = 0,
-    const std::vector<flatbuffers::Offset<lorac::fbs::View>> *views = nullptr,
-    const std::vector<flatbuffers::Offset<lorac::fbs::Expr>> *grid = nullptr,
-    const std::vector<flatbuffers::Offset<lorac::fbs::Expr>> *push = nullptr) {
-  auto views__ = views ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::View>>(*views) : 0;
-  auto grid__ = grid ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Expr>>(*grid) : 0;
-  auto push__ = push ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Expr>>(*push) : 0;
+    const std::vector<lorac::fbs::View> *views = nullptr,
+    const std::vector<uint32_t> *grid = nullptr,
+    const std::vector<uint32_t> *push = nullptr) {
+  auto views__ = views ? _fbb.CreateVectorOfStructs<lorac::fbs::View>(*views) : 0;
+  auto grid__ = grid ? _fbb.CreateVector<uint32_t>(*grid) : 0;
+  auto push__ = push ? _fbb.CreateVector<uint32_t>(*push) : 0;
   return lorac::fbs::CreateCommand(
       _fbb,
       kind,
@@ -2897,7 +2829,8 @@ struct ModelT : public flatbuffers::NativeTable {
   std::string eos_token{};
   std::vector<uint32_t> eos_ids{};
   std::unique_ptr<lorac::fbs::ProvenanceT> provenance{};
-  std::unique_ptr<lorac::fbs::ExprT> arena_bytes{};
+  std::vector<std::unique_ptr<lorac::fbs::ExprT>> expressions{};
+  uint32_t arena_bytes = 0;
   std::vector<uint8_t> signature{};
   ModelT() = default;
   ModelT(const ModelT &o);
@@ -2932,8 +2865,9 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
     VT_EOS_TOKEN = 44,
     VT_EOS_IDS = 46,
     VT_PROVENANCE = 48,
-    VT_ARENA_BYTES = 50,
-    VT_SIGNATURE = 52
+    VT_EXPRESSIONS = 50,
+    VT_ARENA_BYTES = 52,
+    VT_SIGNATURE = 54
   };
   uint32_t version() const {
     return GetField<uint32_t>(VT_VERSION, 0);
@@ -3004,8 +2938,11 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const lorac::fbs::Provenance *provenance() const {
     return GetPointer<const lorac::fbs::Provenance *>(VT_PROVENANCE);
   }
-  const lorac::fbs::Expr *arena_bytes() const {
-    return GetPointer<const lorac::fbs::Expr *>(VT_ARENA_BYTES);
+  const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>> *expressions() const {
+    return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>> *>(VT_EXPRESSIONS);
+  }
+  uint32_t arena_bytes() const {
+    return GetField<uint32_t>(VT_ARENA_BYTES, 0);
   }
   const flatbuffers::Vector<uint8_t> *signature() const {
     return GetPointer<const flatbuffers::Vector<uint8_t> *>(VT_SIGNATURE);
@@ -3056,8 +2993,10 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            verifier.VerifyVector(eos_ids()) &&
            VerifyOffsetRequired(verifier, VT_PROVENANCE) &&
            verifier.VerifyTable(provenance()) &&
-           VerifyOffsetRequired(verifier, VT_ARENA_BYTES) &&
-           verifier.VerifyTable(arena_bytes()) &&
+           VerifyOffsetRequired(verifier, VT_EXPRESSIONS) &&
+           verifier.VerifyVector(expressions()) &&
+           verifier.VerifyVectorOfTables(expressions()) &&
+           VerifyField<uint32_t>(verifier, VT_ARENA_BYTES, 4) &&
            VerifyOffset(verifier, VT_SIGNATURE) &&
            verifier.VerifyVector(signature()) &&
            verifier.EndTable();
@@ -3140,8 +3079,11 @@ struct ModelBuilder {
   void add_provenance(flatbuffers::Offset<lorac::fbs::Provenance> provenance) {
     fbb_.AddOffset(Model::VT_PROVENANCE, provenance);
   }
-  void add_arena_bytes(flatbuffers::Offset<lorac::fbs::Expr> arena_bytes) {
-    fbb_.AddOffset(Model::VT_ARENA_BYTES, arena_bytes);
+  void add_expressions(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> expressions) {
+    fbb_.AddOffset(Model::VT_EXPRESSIONS, expressions);
+  }
+  void add_arena_bytes(uint32_t arena_bytes) {
+    fbb_.AddElement<uint32_t>(Model::VT_ARENA_BYTES, arena_bytes, 0);
   }
   void add_signature(flatbuffers::Offset<flatbuffers::Vector<uint8_t>> signature) {
     fbb_.AddOffset(Model::VT_SIGNATURE, signature);
@@ -3162,7 +3104,7 @@ struct ModelBuilder {
     fbb_.Required(o, Model::VT_KERNELS);
     fbb_.Required(o, Model::VT_PROGRAMS);
     fbb_.Required(o, Model::VT_PROVENANCE);
-    fbb_.Required(o, Model::VT_ARENA_BYTES);
+    fbb_.Required(o, Model::VT_EXPRESSIONS);
     return o;
   }
 };
@@ -3192,13 +3134,15 @@ inline flatbuffers::Offset<Model> CreateModel(
     flatbuffers::Offset<flatbuffers::String> eos_token = 0,
     flatbuffers::Offset<flatbuffers::Vector<uint32_t>> eos_ids = 0,
     flatbuffers::Offset<lorac::fbs::Provenance> provenance = 0,
-    flatbuffers::Offset<lorac::fbs::Expr> arena_bytes = 0,
+    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> expressions = 0,
+    uint32_t arena_bytes = 0,
     flatbuffers::Offset<flatbuffers::Vector<uint8_t>> signature = 0) {
   ModelBuilder builder_(_fbb);
   builder_.add_cache_page_bytes(cache_page_bytes);
   builder_.add_weight_bytes(weight_bytes);
   builder_.add_signature(signature);
   builder_.add_arena_bytes(arena_bytes);
+  builder_.add_expressions(expressions);
   builder_.add_provenance(provenance);
   builder_.add_eos_ids(eos_ids);
   builder_.add_eos_token(eos_token);
@@ -3248,7 +3192,8 @@ inline flatbuffers::Offset<Model> CreateModelDirect(
     const char *eos_token = nullptr,
     const std::vector<uint32_t> *eos_ids = nullptr,
     flatbuffers::Offset<lorac::fbs::Provenance> provenance = 0,
-    flatbuffers::Offset<lorac::fbs::Expr> arena_bytes = 0,
+    const std::vector<flatbuffers::Offset<lorac::fbs::Expr>> *expressions = nullptr,
+    uint32_t arena_bytes = 0,
     const std::vector<uint8_t> *signature = nullptr) {
   auto base__ = base ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::BaseTensor>>(*base) : 0;
   auto segments__ = segments ? _fbb.CreateVectorOfStructs<lorac::fbs::Segment>(*segments) : 0;
@@ -3262,6 +3207,7 @@ inline flatbuffers::Offset<Model> CreateModelDirect(
   auto bos_token__ = bos_token ? _fbb.CreateString(bos_token) : 0;
   auto eos_token__ = eos_token ? _fbb.CreateString(eos_token) : 0;
   auto eos_ids__ = eos_ids ? _fbb.CreateVector<uint32_t>(*eos_ids) : 0;
+  auto expressions__ = expressions ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Expr>>(*expressions) : 0;
   auto signature__ = signature ? _fbb.CreateVector<uint8_t>(*signature) : 0;
   return lorac::fbs::CreateModel(
       _fbb,
@@ -3288,6 +3234,7 @@ inline flatbuffers::Offset<Model> CreateModelDirect(
       eos_token__,
       eos_ids__,
       provenance,
+      expressions__,
       arena_bytes,
       signature__);
 }
@@ -3443,29 +3390,6 @@ inline flatbuffers::Offset<Site> CreateSite(flatbuffers::FlatBufferBuilder &_fbb
       _out_features);
 }
 
-inline BufferT::BufferT(const BufferT &o)
-      : name(o.name),
-        space(o.space),
-        offset((o.offset) ? new lorac::fbs::ExprT(*o.offset) : nullptr),
-        size((o.size) ? new lorac::fbs::ExprT(*o.size) : nullptr),
-        input(o.input),
-        angles(o.angles),
-        row_stride(o.row_stride),
-        width(o.width) {
-}
-
-inline BufferT &BufferT::operator=(BufferT o) FLATBUFFERS_NOEXCEPT {
-  std::swap(name, o.name);
-  std::swap(space, o.space);
-  std::swap(offset, o.offset);
-  std::swap(size, o.size);
-  std::swap(input, o.input);
-  std::swap(angles, o.angles);
-  std::swap(row_stride, o.row_stride);
-  std::swap(width, o.width);
-  return *this;
-}
-
 inline BufferT *Buffer::UnPack(const flatbuffers::resolver_function_t *_resolver) const {
   auto _o = std::unique_ptr<BufferT>(new BufferT());
   UnPackTo(_o.get(), _resolver);
@@ -3477,8 +3401,8 @@ inline void Buffer::UnPackTo(BufferT *_o, const flatbuffers::resolver_function_t
   (void)_resolver;
   { auto _e = name(); if (_e) _o->name = _e->str(); }
   { auto _e = space(); _o->space = _e; }
-  { auto _e = offset(); if (_e) _o->offset = std::unique_ptr<lorac::fbs::ExprT>(_e->UnPack(_resolver)); }
-  { auto _e = size(); if (_e) _o->size = std::unique_ptr<lorac::fbs::ExprT>(_e->UnPack(_resolver)); }
+  { auto _e = offset(); _o->offset = _e; }
+  { auto _e = size(); _o->size = _e; }
   { auto _e = input(); _o->input = _e; }
   { auto _e = angles(); _o->angles = _e; }
   { auto _e = row_stride(); _o->row_stride = _e; }
@@ -3495,8 +3419,8 @@ inline flatbuffers::Offset<Buffer> CreateBuffer(flatbuffers::FlatBufferBuilder &
   struct _VectorArgs { flatbuffers::FlatBufferBuilder *__fbb; const BufferT* __o; const flatbuffers::rehasher_function_t *__rehasher; } _va = { &_fbb, _o, _rehasher}; (void)_va;
   auto _name = _fbb.CreateString(_o->name);
   auto _space = _o->space;
-  auto _offset = _o->offset ? CreateExpr(_fbb, _o->offset.get(), _rehasher) : 0;
-  auto _size = _o->size ? CreateExpr(_fbb, _o->size.get(), _rehasher) : 0;
+  auto _offset = _o->offset;
+  auto _size = _o->size;
   auto _input = _o->input;
   auto _angles = _o->angles;
   auto _row_stride = _o->row_stride;
@@ -3715,71 +3639,6 @@ inline flatbuffers::Offset<Kernel> CreateKernel(flatbuffers::FlatBufferBuilder &
       _variants);
 }
 
-inline ViewT::ViewT(const ViewT &o)
-      : buffer(o.buffer),
-        offset((o.offset) ? new lorac::fbs::ExprT(*o.offset) : nullptr),
-        size((o.size) ? new lorac::fbs::ExprT(*o.size) : nullptr) {
-}
-
-inline ViewT &ViewT::operator=(ViewT o) FLATBUFFERS_NOEXCEPT {
-  std::swap(buffer, o.buffer);
-  std::swap(offset, o.offset);
-  std::swap(size, o.size);
-  return *this;
-}
-
-inline ViewT *View::UnPack(const flatbuffers::resolver_function_t *_resolver) const {
-  auto _o = std::unique_ptr<ViewT>(new ViewT());
-  UnPackTo(_o.get(), _resolver);
-  return _o.release();
-}
-
-inline void View::UnPackTo(ViewT *_o, const flatbuffers::resolver_function_t *_resolver) const {
-  (void)_o;
-  (void)_resolver;
-  { auto _e = buffer(); _o->buffer = _e; }
-  { auto _e = offset(); if (_e) _o->offset = std::unique_ptr<lorac::fbs::ExprT>(_e->UnPack(_resolver)); }
-  { auto _e = size(); if (_e) _o->size = std::unique_ptr<lorac::fbs::ExprT>(_e->UnPack(_resolver)); }
-}
-
-inline flatbuffers::Offset<View> View::Pack(flatbuffers::FlatBufferBuilder &_fbb, const ViewT* _o, const flatbuffers::rehasher_function_t *_rehasher) {
-  return CreateView(_fbb, _o, _rehasher);
-}
-
-inline flatbuffers::Offset<View> CreateView(flatbuffers::FlatBufferBuilder &_fbb, const ViewT *_o, const flatbuffers::rehasher_function_t *_rehasher) {
-  (void)_rehasher;
-  (void)_o;
-  struct _VectorArgs { flatbuffers::FlatBufferBuilder *__fbb; const ViewT* __o; const flatbuffers::rehasher_function_t *__rehasher; } _va = { &_fbb, _o, _rehasher}; (void)_va;
-  auto _buffer = _o->buffer;
-  auto _offset = _o->offset ? CreateExpr(_fbb, _o->offset.get(), _rehasher) : 0;
-  auto _size = _o->size ? CreateExpr(_fbb, _o->size.get(), _rehasher) : 0;
-  return lorac::fbs::CreateView(
-      _fbb,
-      _buffer,
-      _offset,
-      _size);
-}
-
-inline CommandT::CommandT(const CommandT &o)
-      : kind(o.kind),
-        kernel(o.kernel) {
-  views.reserve(o.views.size());
-  for (const auto &views_ : o.views) { views.emplace_back((views_) ? new lorac::fbs::ViewT(*views_) : nullptr); }
-  grid.reserve(o.grid.size());
-  for (const auto &grid_ : o.grid) { grid.emplace_back((grid_) ? new lorac::fbs::ExprT(*grid_) : nullptr); }
-  push.reserve(o.push.size());
-  for (const auto &push_ : o.push) { push.emplace_back((push_) ? new lorac::fbs::ExprT(*push_) : nullptr); }
-}
-
-inline CommandT &CommandT::operator=(CommandT o) FLATBUFFERS_NOEXCEPT {
-  std::swap(kind, o.kind);
-  std::swap(kernel, o.kernel);
-  std::swap(views, o.views);
-  std::swap(grid, o.grid);
-  std::swap(push, o.push);
-  return *this;
-}
-
 inline CommandT *Command::UnPack(const flatbuffers::resolver_function_t *_resolver) const {
   auto _o = std::unique_ptr<CommandT>(new CommandT());
   UnPackTo(_o.get(), _resolver);
@@ -3791,9 +3650,9 @@ inline void Command::UnPackTo(CommandT *_o, const flatbuffers::resolver_function
   (void)_resolver;
   { auto _e = kind(); _o->kind = _e; }
   { auto _e = kernel(); _o->kernel = _e; }
-  { auto _e = views(); if (_e) { _o->views.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->views[_i] = std::unique_ptr<lorac::fbs::ViewT>(_e->Get(_i)->UnPack(_resolver)); } } }
-  { auto _e = grid(); if (_e) { _o->grid.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->grid[_i] = std::unique_ptr<lorac::fbs::ExprT>(_e->Get(_i)->UnPack(_resolver)); } } }
-  { auto _e = push(); if (_e) { _o->push.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->push[_i] = std::unique_ptr<lorac::fbs::ExprT>(_e->Get(_i)->UnPack(_resolver)); } } }
+  { auto _e = views(); if (_e) { _o->views.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->views[_i] = *_e->Get(_i); } } }
+  { auto _e = grid(); if (_e) { _o->grid.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->grid[_i] = _e->Get(_i); } } }
+  { auto _e = push(); if (_e) { _o->push.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->push[_i] = _e->Get(_i); } } }
 }
 
 inline flatbuffers::Offset<Command> Command::Pack(flatbuffers::FlatBufferBuilder &_fbb, const CommandT* _o, const flatbuffers::rehasher_function_t *_rehasher) {
@@ -3806,9 +3665,9 @@ inline flatbuffers::Offset<Command> CreateCommand(flatbuffers::FlatBufferBuilder
   struct _VectorArgs { flatbuffers::FlatBufferBuilder *__fbb; const CommandT* __o; const flatbuffers::rehasher_function_t *__rehasher; } _va = { &_fbb, _o, _rehasher}; (void)_va;
   auto _kind = _o->kind;
   auto _kernel = _o->kernel;
-  auto _views = _o->views.size() ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::View>> (_o->views.size(), [](size_t i, _VectorArgs *__va) { return CreateView(*__va->__fbb, __va->__o->views[i].get(), __va->__rehasher); }, &_va ) : 0;
-  auto _grid = _o->grid.size() ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Expr>> (_o->grid.size(), [](size_t i, _VectorArgs *__va) { return CreateExpr(*__va->__fbb, __va->__o->grid[i].get(), __va->__rehasher); }, &_va ) : 0;
-  auto _push = _o->push.size() ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Expr>> (_o->push.size(), [](size_t i, _VectorArgs *__va) { return CreateExpr(*__va->__fbb, __va->__o->push[i].get(), __va->__rehasher); }, &_va ) : 0;
+  auto _views = _o->views.size() ? _fbb.CreateVectorOfStructs(_o->views) : 0;
+  auto _grid = _o->grid.size() ? _fbb.CreateVector(_o->grid) : 0;
+  auto _push = _o->push.size() ? _fbb.CreateVector(_o->push) : 0;
   return lorac::fbs::CreateCommand(
       _fbb,
       _kind,
@@ -4102,7 +3961,7 @@ inline ModelT::ModelT(const ModelT &o)
         eos_token(o.eos_token),
         eos_ids(o.eos_ids),
         provenance((o.provenance) ? new lorac::fbs::ProvenanceT(*o.provenance) : nullptr),
-        arena_bytes((o.arena_bytes) ? new lorac::fbs::ExprT(*o.arena_bytes) : nullptr),
+        arena_bytes(o.arena_bytes),
         signature(o.signature) {
   base.reserve(o.base.size());
   for (const auto &base_ : o.base) { base.emplace_back((base_) ? new lorac::fbs::BaseTensorT(*base_) : nullptr); }
@@ -4118,6 +3977,8 @@ inline ModelT::ModelT(const ModelT &o)
   for (const auto &programs_ : o.programs) { programs.emplace_back((programs_) ? new lorac::fbs::ProgramT(*programs_) : nullptr); }
   angles.reserve(o.angles.size());
   for (const auto &angles_ : o.angles) { angles.emplace_back((angles_) ? new lorac::fbs::AngleTableT(*angles_) : nullptr); }
+  expressions.reserve(o.expressions.size());
+  for (const auto &expressions_ : o.expressions) { expressions.emplace_back((expressions_) ? new lorac::fbs::ExprT(*expressions_) : nullptr); }
 }
 
 inline ModelT &ModelT::operator=(ModelT o) FLATBUFFERS_NOEXCEPT {
@@ -4144,6 +4005,7 @@ inline ModelT &ModelT::operator=(ModelT o) FLATBUFFERS_NOEXCEPT {
   std::swap(eos_token, o.eos_token);
   std::swap(eos_ids, o.eos_ids);
   std::swap(provenance, o.provenance);
+  std::swap(expressions, o.expressions);
   std::swap(arena_bytes, o.arena_bytes);
   std::swap(signature, o.signature);
   return *this;
@@ -4181,7 +4043,8 @@ inline void Model::UnPackTo(ModelT *_o, const flatbuffers::resolver_function_t *
   { auto _e = eos_token(); if (_e) _o->eos_token = _e->str(); }
   { auto _e = eos_ids(); if (_e) { _o->eos_ids.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->eos_ids[_i] = _e->Get(_i); } } }
   { auto _e = provenance(); if (_e) _o->provenance = std::unique_ptr<lorac::fbs::ProvenanceT>(_e->UnPack(_resolver)); }
-  { auto _e = arena_bytes(); if (_e) _o->arena_bytes = std::unique_ptr<lorac::fbs::ExprT>(_e->UnPack(_resolver)); }
+  { auto _e = expressions(); if (_e) { _o->expressions.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->expressions[_i] = std::unique_ptr<lorac::fbs::ExprT>(_e->Get(_i)->UnPack(_resolver)); } } }
+  { auto _e = arena_bytes(); _o->arena_bytes = _e; }
   { auto _e = signature(); if (_e) { _o->signature.resize(_e->size()); std::copy(_e->begin(), _e->end(), _o->signature.begin()); } }
 }
 
@@ -4216,7 +4079,8 @@ inline flatbuffers::Offset<Model> CreateModel(flatbuffers::FlatBufferBuilder &_f
   auto _eos_token = _o->eos_token.empty() ? 0 : _fbb.CreateString(_o->eos_token);
   auto _eos_ids = _o->eos_ids.size() ? _fbb.CreateVector(_o->eos_ids) : 0;
   auto _provenance = _o->provenance ? CreateProvenance(_fbb, _o->provenance.get(), _rehasher) : 0;
-  auto _arena_bytes = _o->arena_bytes ? CreateExpr(_fbb, _o->arena_bytes.get(), _rehasher) : 0;
+  auto _expressions = _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Expr>> (_o->expressions.size(), [](size_t i, _VectorArgs *__va) { return CreateExpr(*__va->__fbb, __va->__o->expressions[i].get(), __va->__rehasher); }, &_va );
+  auto _arena_bytes = _o->arena_bytes;
   auto _signature = _o->signature.size() ? _fbb.CreateVector(_o->signature) : 0;
   return lorac::fbs::CreateModel(
       _fbb,
@@ -4243,6 +4107,7 @@ inline flatbuffers::Offset<Model> CreateModel(flatbuffers::FlatBufferBuilder &_f
       _eos_token,
       _eos_ids,
       _provenance,
+      _expressions,
       _arena_bytes,
       _signature);
 }

@@ -7,18 +7,11 @@
 
 namespace lorac {
 
-namespace {
-
-/// Where kernels' code stops to shrink: higher levels take seconds for a tenth.
-constexpr int Level = 9;
-
-} // namespace
-
-Result<std::vector<uint8_t>> compress(std::span<const uint8_t> content) {
+Result<std::vector<uint8_t>> compress(std::span<const uint8_t> content, int level) {
   std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(), ZSTD_freeCCtx);
   if (!context)
     return Status(Code::OutOfMemory) << "no memory to compress " << content.size() << " bytes";
-  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, Level);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, level);
   ZSTD_CCtx_setParameter(context.get(), ZSTD_c_checksumFlag, 1);
   std::vector<uint8_t> frame(ZSTD_compressBound(content.size()));
   size_t size = ZSTD_compress2(context.get(), frame.data(), frame.size(), content.data(), content.size());

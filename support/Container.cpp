@@ -2,6 +2,7 @@
 
 #include "schemas/Header.h"
 #include "support/Checked.h"
+#include "support/Compression.h"
 
 #include <algorithm>
 #include <bit>
@@ -12,39 +13,26 @@ namespace lorac {
 
 static_assert(std::endian::native == std::endian::little, "headers are written as they lie in memory");
 
-ContainerWriter::ContainerWriter(AtomicFile &file, const char (&magic)[4], MetadataBuilder buildMetadata)
-    : file(file), magic(magic), buildMetadata(std::move(buildMetadata)) {}
+ContainerWriter::ContainerWriter(AtomicFile &file, const char (&magic)[4]) : file(file), magic(magic) {}
 
 Status ContainerWriter::begin(std::span<const uint64_t> segmentSizes) {
-  if (metadataSize != 0 || file.position() != 0)
+  if (file.position() != 0)
     return Status(Code::Internal) << "a container begins once, at the start of its file";
   records.resize(segmentSizes.size());
-  for (size_t i = 0; i < records.size(); ++i)
+  uint64_t end = sizeof(format::Header);
+  for (size_t i = 0; i < records.size(); ++i) {
     records[i].size = segmentSizes[i];
-  metadataSize = buildMetadata(records).size();
-  if (metadataSize == 0 || metadataSize > format::MaxMetadataBytes)
-    return Status(Code::InvalidArgument) << "the metadata would have " << metadataSize
-                                         << " bytes, a file holds 1 to " << format::MaxMetadataBytes;
-
-  uint64_t end = sizeof(format::Header) + metadataSize;
-  for (SegmentRecord &record : records) {
-    record.offset = roundUp(end, format::SegmentAlignment);
-    std::optional<uint64_t> next = checkedAdd(record.offset, record.size);
+    records[i].offset = roundUp(end, format::SegmentAlignment);
+    std::optional<uint64_t> next = checkedAdd(records[i].offset, records[i].size);
     if (!next || *next > uint64_t(INT64_MAX) - format::SegmentAlignment)
       return Status(Code::InvalidArgument) << "the segments would have more bytes than a file can";
     end = *next;
-    total += record.size;
+    total += records[i].size;
   }
-  if (buildMetadata(records).size() != metadataSize)
-    return Status(Code::Internal) << "the metadata's size depends on the segments' offsets";
 
-  // Header and metadata come last; until then their place is zero, and no reader takes the file for whole.
-  static constexpr uint8_t Zeros[4096] = {};
-  for (uint64_t left = sizeof(format::Header) + metadataSize; left > 0;) {
-    uint64_t piece = std::min<uint64_t>(left, sizeof(Zeros));
-    LORAC_TRY(file.write({Zeros, size_t(piece)}));
-    left -= piece;
-  }
+  // The header comes last; until then its place is zero, and no reader takes the file for whole.
+  static constexpr uint8_t Zeros[sizeof(format::Header)] = {};
+  LORAC_TRY(file.write(Zeros));
   if (!records.empty())
     LORAC_TRY(file.padTo(format::SegmentAlignment));
   hash = std::make_unique<Sha256>();
@@ -90,25 +78,26 @@ Status ContainerWriter::appendZeros(uint64_t count) {
   return Status::ok();
 }
 
-Status ContainerWriter::finish() {
-  if (metadataSize == 0 || given != total)
+Status ContainerWriter::finish(std::span<const uint8_t> metadata) {
+  if (file.position() == 0 || given != total)
     return Status(Code::Internal) << "the segments take " << total << " bytes, " << given << " were given";
-  std::vector<uint8_t> metadata = buildMetadata(records);
-  if (metadata.size() != metadataSize)
-    return Status(Code::Internal) << "the metadata's size depends on the segments' digests";
+  if (metadata.empty() || metadata.size() > format::MaxMetadataBytes)
+    return Status(Code::InvalidArgument) << "the metadata would have " << metadata.size()
+                                         << " bytes, a file holds 1 to " << format::MaxMetadataBytes;
+  LORAC_ASSIGN(std::vector<uint8_t> frame, compress(metadata));
 
   format::Header header = {};
   std::copy_n(magic, sizeof(header.magic), header.magic);
   header.version = format::HeaderVersion;
-  header.metadataOffset = sizeof(header);
-  header.metadataSize = metadataSize;
+  header.metadataOffset = file.position();
+  header.metadataSize = frame.size();
   Sha256 digest;
   digest.update(&header, offsetof(format::Header, digest));
-  digest.update(metadata.data(), metadata.size());
+  digest.update(frame.data(), frame.size());
   Digest value = digest.finish();
   std::copy(value.begin(), value.end(), header.digest);
 
-  LORAC_TRY(file.writeAt(sizeof(header), metadata));
+  LORAC_TRY(file.write(frame));
   return file.writeAt(0, {reinterpret_cast<const uint8_t *>(&header), sizeof(header)});
 }
 

@@ -38,15 +38,14 @@ public:
   Result<BundleSummary> write(const std::string &path) {
     LORAC_TRY(layOut());
     LORAC_ASSIGN(AtomicFile file, AtomicFile::create(path));
-    ContainerWriter writer(file, format::AdapterMagic,
-                           [&](std::span<const SegmentRecord> segments) { return metadata(segments); });
+    ContainerWriter writer(file, format::AdapterMagic);
     const uint64_t sizes[] = {imageBytes};
     LORAC_TRY(writer.begin(sizes));
     for (size_t i = 0; i < adapter.sites.size(); ++i) {
       LORAC_TRY(writeA(adapter.sites[i], layouts[i], writer));
       LORAC_TRY(writeB(adapter.sites[i], layouts[i], writer));
     }
-    LORAC_TRY(writer.finish());
+    LORAC_TRY(writer.finish(metadata(writer.segments())));
     BundleSummary summary;
     summary.sites = adapter.sites.size();
     summary.imageBytes = imageBytes;

@@ -101,8 +101,8 @@ private:
 
   // Pieces of the metadata.
   using Builder = flatbuffers::FlatBufferBuilder;
-  flatbuffers::Offset<fbs::Expr> expr(plan::ExprAttr attr);
-  flatbuffers::Offset<fbs::View> view(plan::ViewAttr attr, const llvm::StringMap<uint32_t> &numbers);
+  uint32_t expr(plan::ExprAttr attr);
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Expr>>> expressionTable();
   flatbuffers::Offset<fbs::Program> programOf(plan::ProgramOp program);
   flatbuffers::Offset<fbs::Kernel> kernelOf(size_t index);
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Weight>>> weightTable();
@@ -141,8 +141,8 @@ private:
 
   // Valid during one buildMetadata.
   Builder *builder = nullptr;
-  llvm::DenseMap<Attribute, uint32_t> exprOffsets;
-  std::map<std::tuple<uint32_t, const void *, const void *>, uint32_t> viewOffsets;
+  std::vector<plan::ExprAttr> expressions;
+  llvm::DenseMap<Attribute, uint32_t> expressionNumbers;
 };
 
 LogicalResult ModelWriter::collect() {
@@ -345,29 +345,24 @@ LogicalResult ModelWriter::computeFingerprint() {
 
 // ---- metadata -----------------------------------------------------------------------------------
 
-flatbuffers::Offset<fbs::Expr> ModelWriter::expr(plan::ExprAttr attr) {
-  auto [known, inserted] = exprOffsets.insert({attr, 0});
-  if (inserted) {
+/// The number of an expression in the file; equal ones have one.
+uint32_t ModelWriter::expr(plan::ExprAttr attr) {
+  auto [known, isNew] = expressionNumbers.insert({attr, uint32_t(expressions.size())});
+  if (isNew)
+    expressions.push_back(attr);
+  return known->second;
+}
+
+flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Expr>>> ModelWriter::expressionTable() {
+  std::vector<flatbuffers::Offset<fbs::Expr>> table;
+  for (plan::ExprAttr attr : expressions) {
     std::vector<fbs::ExprTerm> terms;
     ArrayRef<int64_t> codes = attr.getCode();
     for (size_t i = 0; i + 1 < codes.size(); i += 2)
       terms.emplace_back(uint64_t(codes[i + 1]), fbs::ExprOp(codes[i]));
-    known->second = fbs::CreateExpr(*builder, builder->CreateVectorOfStructs(terms)).o;
+    table.push_back(fbs::CreateExpr(*builder, builder->CreateVectorOfStructs(terms)));
   }
-  return flatbuffers::Offset<fbs::Expr>(known->second);
-}
-
-flatbuffers::Offset<fbs::View> ModelWriter::view(plan::ViewAttr attr,
-                                                 const llvm::StringMap<uint32_t> &numbers) {
-  uint32_t number = numbers.lookup(attr.getBuffer().getValue());
-  auto key =
-      std::make_tuple(number, attr.getOffset().getAsOpaquePointer(), attr.getSize().getAsOpaquePointer());
-  auto known = viewOffsets.find(key);
-  if (known == viewOffsets.end()) {
-    auto offset = expr(attr.getOffset()), size = expr(attr.getSize());
-    known = viewOffsets.insert({key, fbs::CreateView(*builder, number, offset, size).o}).first;
-  }
-  return flatbuffers::Offset<fbs::View>(known->second);
+  return builder->CreateVector(table);
 }
 
 flatbuffers::Offset<fbs::Kernel> ModelWriter::kernelOf(size_t index) {
@@ -407,7 +402,6 @@ flatbuffers::Offset<fbs::Kernel> ModelWriter::kernelOf(size_t index) {
 }
 
 flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program) {
-  viewOffsets.clear(); // buffers are numbered by program
   llvm::StringMap<uint32_t> numbers;
   std::vector<flatbuffers::Offset<fbs::Buffer>> buffers;
   Block &block = program.getBody().front();
@@ -433,11 +427,14 @@ flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program
       buffers.push_back(fbs::CreateBuffer(*builder, name, fbs::Space::Weight, offset, size));
     }
   std::vector<flatbuffers::Offset<fbs::Command>> commands;
+  auto viewOf = [&](plan::ViewAttr attr) {
+    return fbs::View(numbers.lookup(attr.getBuffer().getValue()), expr(attr.getOffset()),
+                     expr(attr.getSize()));
+  };
   auto addTransfer = [&](fbs::CommandKind kind, ArrayRef<plan::ViewAttr> attrs) {
-    std::vector<flatbuffers::Offset<fbs::View>> views;
-    for (plan::ViewAttr attr : attrs)
-      views.push_back(view(attr, numbers));
-    commands.push_back(fbs::CreateCommand(*builder, kind, 0, builder->CreateVector(views)));
+    std::vector<fbs::View> views;
+    llvm::transform(attrs, std::back_inserter(views), viewOf);
+    commands.push_back(fbs::CreateCommand(*builder, kind, 0, builder->CreateVectorOfStructs(views)));
   };
   for (Operation &op : block) {
     if (isa<plan::BarrierOp>(op))
@@ -449,16 +446,15 @@ flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program
     auto dispatch = dyn_cast<plan::DispatchOp>(op);
     if (!dispatch)
       continue;
-    std::vector<flatbuffers::Offset<fbs::View>> views;
-    for (auto attr : dispatch.getViews().getAsRange<plan::ViewAttr>())
-      views.push_back(view(attr, numbers));
-    std::vector<flatbuffers::Offset<fbs::Expr>> grid, push;
+    std::vector<fbs::View> views;
+    llvm::transform(dispatch.getViews().getAsRange<plan::ViewAttr>(), std::back_inserter(views), viewOf);
+    std::vector<uint32_t> grid, push;
     for (auto size : dispatch.getGrid().getAsRange<plan::ExprAttr>())
       grid.push_back(expr(size));
     auto kernel = module.lookupSymbol<plan::KernelOp>(dispatch.getKernel());
     for (const catalog::Push &name : catalog::pushes(kernel.getCatalog()))
       push.push_back(expr(cast<plan::ExprAttr>(dispatch.getPush().get(name.name))));
-    auto viewVector = builder->CreateVector(views);
+    auto viewVector = builder->CreateVectorOfStructs(views);
     auto gridVector = builder->CreateVector(grid);
     auto pushVector = builder->CreateVector(push);
     commands.push_back(fbs::CreateCommand(*builder, fbs::CommandKind::Dispatch,
@@ -532,7 +528,6 @@ plan::ExprAttr ModelWriter::arenaBytes() {
 std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> records) {
   Builder fresh(1 << 20);
   builder = &fresh;
-  exprOffsets.clear();
 
   std::vector<fbs::Segment> segments;
   for (const SegmentRecord &record : records)
@@ -583,7 +578,8 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
   auto angleVector = fresh.CreateVector(angles);
   auto weightVector = weightTable();
   auto eosVector = fresh.CreateVector(eosIds);
-  auto arena = expr(arenaBytes());
+  const uint32_t arena = expr(arenaBytes());
+  auto expressionVector = expressionTable(); // all that was numbered above
   llvm::StringSet<> types;
   std::string storage;
   for (lora::WeightOp weight : module.getOps<lora::WeightOp>())
@@ -631,6 +627,7 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
   }
   root.add_eos_ids(eosVector);
   root.add_provenance(provenance);
+  root.add_expressions(expressionVector);
   root.add_arena_bytes(arena);
   fbs::FinishModelBuffer(fresh, root.Finish());
   builder = nullptr;
@@ -750,8 +747,7 @@ FailureOr<ModelSummary> ModelWriter::write(const std::string &path) {
   std::vector<uint64_t> sizes{codeSegment->size()};
   for (uint64_t rest = weightBytes; rest > 0; rest -= std::min(rest, format::MaxWeightSegmentBytes))
     sizes.push_back(std::min(rest, format::MaxWeightSegmentBytes));
-  ContainerWriter writer(*file, format::ModelMagic,
-                         [this](std::span<const SegmentRecord> records) { return buildMetadata(records); });
+  ContainerWriter writer(*file, format::ModelMagic);
   if (Status status = writer.begin(sizes); !status.isOk())
     return report(module, status);
   if (Status status = writer.append(*codeSegment); !status.isOk())
@@ -759,7 +755,7 @@ FailureOr<ModelSummary> ModelWriter::write(const std::string &path) {
   if (failed(writeWeights(writer)))
     return failure();
   ModelSummary summary;
-  if (Status status = writer.finish(); !status.isOk())
+  if (Status status = writer.finish(buildMetadata(writer.segments())); !status.isOk())
     return report(module, status);
   summary.fileBytes = file->position();
   if (Status status = file->commit(); !status.isOk())

@@ -43,9 +43,9 @@ public:
   }
 
 private:
-  plan::ExprAttr expr(const fbs::Expr &table) {
+  plan::ExprAttr expr(uint32_t index) {
     SmallVector<int64_t> code;
-    for (const fbs::ExprTerm *term : *table.terms())
+    for (const fbs::ExprTerm *term : *model.expressions()->Get(index)->terms())
       code.append({int64_t(term->op()),
                    term->op() == fbs::ExprOp::Symbol ? symbolNumber(term->value()) : int64_t(term->value())});
     return plan::ExprAttr::get(builder.getContext(), code);
@@ -67,8 +67,8 @@ private:
       for (const fbs::Buffer *buffer : *program->buffers()) {
         if (buffer->space() != fbs::Space::Weight || !weightBuffers.insert(buffer->name()->str()).second)
           continue;
-        uint64_t offset = *plan::Expr(expr(*buffer->offset())).asConstant();
-        uint64_t size = *plan::Expr(expr(*buffer->size())).asConstant();
+        uint64_t offset = *plan::Expr(expr(buffer->offset())).asConstant();
+        uint64_t size = *plan::Expr(expr(buffer->size())).asConstant();
         SmallVector<Attribute> holds;
         SmallVector<int64_t> starts, scales, nested;
         for (const fbs::Weight *weight : *model.weights())
@@ -112,11 +112,10 @@ private:
                            terms.empty() ? ArrayAttr() : builder.getArrayAttr(terms));
   }
 
-  plan::ViewAttr view(const fbs::Program &program, const fbs::View &table, plan::Access access) {
+  plan::ViewAttr view(const fbs::Program &program, const fbs::View &range, plan::Access access) {
     auto name =
-        FlatSymbolRefAttr::get(builder.getContext(), program.buffers()->Get(table.buffer())->name()->str());
-    return plan::ViewAttr::get(builder.getContext(), name, access, expr(*table.offset()),
-                               expr(*table.size()));
+        FlatSymbolRefAttr::get(builder.getContext(), program.buffers()->Get(range.buffer())->name()->str());
+    return plan::ViewAttr::get(builder.getContext(), name, access, expr(range.offset()), expr(range.size()));
   }
 
   void readProgram(const fbs::Program &program) {
@@ -131,7 +130,7 @@ private:
       bool out = buffer->space() == fbs::Space::Out;
       plan::BufferOp::create(
           builder, loc, buffer->name()->str(), plan::stringifySpace(plan::Space(buffer->space())),
-          expr(*buffer->size()), expr(*buffer->offset()),
+          expr(buffer->size()), expr(buffer->offset()),
           input == plan::StepInput::None ? StringAttr()
                                          : builder.getStringAttr(plan::stringifyStepInput(input)),
           input == plan::StepInput::Angles
@@ -162,15 +161,15 @@ private:
     }
     const fbs::Kernel &kernel = *model.kernels()->Get(command.kernel());
     SmallVector<Attribute> grid, views;
-    for (const fbs::Expr *size : *command.grid())
-      grid.push_back(expr(*size));
+    for (uint32_t size : *command.grid())
+      grid.push_back(expr(size));
     for (uint32_t i = 0; i < command.views()->size(); ++i)
       views.push_back(
           view(program, *command.views()->Get(i), plan::Access(kernel.bindings()->Get(i)->access())));
     SmallVector<NamedAttribute> push;
     if (command.push())
       for (uint32_t i = 0; i < command.push()->size(); ++i)
-        push.push_back(builder.getNamedAttr(kernel.push()->Get(i)->str(), expr(*command.push()->Get(i))));
+        push.push_back(builder.getNamedAttr(kernel.push()->Get(i)->str(), expr(command.push()->Get(i))));
     plan::DispatchOp::create(builder, loc, FlatSymbolRefAttr::get(builder.getContext(), kernel.name()->str()),
                              builder.getArrayAttr(grid), builder.getArrayAttr(views),
                              builder.getDictionaryAttr(push));

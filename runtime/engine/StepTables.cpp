@@ -202,7 +202,7 @@ Result<std::vector<StepProgram>> findStepPrograms(const ModelFile &model, std::s
       } else if (buffer.space() == fbs::Space::Out && !givesLogits) {
         if (buffer.width() != model.metadata().vocab_size() || buffer.row_stride() < buffer.width())
           continue; // another result than logits
-        std::optional<uint64_t> size = evaluate(*buffer.size(), symbols);
+        std::optional<uint64_t> size = evaluate(model.metadata(), buffer.size(), symbols);
         if (!size)
           return Status(Code::CorruptFile)
                  << model.path() << ": program '" << program.name()->string_view() << "', buffer '"

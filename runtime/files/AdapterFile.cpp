@@ -139,12 +139,12 @@ Result<std::shared_ptr<const AdapterFile>> AdapterFile::parse(std::span<const ui
 
 Result<std::shared_ptr<const AdapterFile>>
 AdapterFile::verify(MappedFile file, std::span<const uint8_t> bytes, const std::string &name) {
-  LORAC_ASSIGN(std::span<const uint8_t> metadata,
-               container::readHeader(bytes, name, format::AdapterMagic, "bundle"));
-  flatbuffers::Verifier verifier = container::metadataVerifier(metadata);
+  LORAC_ASSIGN(container::Metadata metadata,
+               container::readMetadata(bytes, name, format::AdapterMagic, "bundle"));
+  flatbuffers::Verifier verifier = container::metadataVerifier(metadata.bytes);
   if (!fbs::VerifyAdapterBuffer(verifier))
     return Status(Code::CorruptFile) << name << ": metadata is no well-formed FlatBuffer of a bundle";
-  const fbs::Adapter &root = *fbs::GetAdapter(metadata.data());
+  const fbs::Adapter &root = *fbs::GetAdapter(metadata.bytes.data());
   if (root.version() == 0)
     return Status(Code::CorruptFile) << name << ": format version is 0, the first is 1";
   if (root.version() > format::FormatVersion)
@@ -157,13 +157,14 @@ AdapterFile::verify(MappedFile file, std::span<const uint8_t> bytes, const std::
   if (root.segments()->size() != 1)
     return Status(Code::CorruptFile) << name << ": has " << root.segments()->size()
                                      << " segments, expected 1, the image";
-  LORAC_TRY(container::checkLayout(bytes, name, metadata.size(), *root.segments()));
+  LORAC_TRY(container::checkLayout(bytes, name, metadata.offset, *root.segments()));
   LORAC_TRY(container::checkDigests(bytes, name, *root.segments(), [](size_t) {}));
   LORAC_TRY(verifyAdapter(root, container::segmentBytes(bytes, *root.segments()->Get(0)), name));
 
   auto adapter = std::make_shared<AdapterFile>();
   adapter->file = std::move(file);
   adapter->bytes = bytes;
+  adapter->metadataBytes = std::move(metadata.bytes); // where `root` points stays where it is
   adapter->root = &root;
   adapter->filePath = name;
   return std::shared_ptr<const AdapterFile>(std::move(adapter));

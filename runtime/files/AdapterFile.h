@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace lorac {
 
@@ -18,7 +19,7 @@ class AdapterFile {
 public:
   /// NotFound, Io, CorruptFile, Unsupported (a newer format), with the path in the message.
   static Result<std::shared_ptr<const AdapterFile>> open(const std::string &path);
-  /// The same checks over bytes, which must outlive the result and start at a multiple of 16.
+  /// The same checks over bytes, which must outlive the result.
   static Result<std::shared_ptr<const AdapterFile>> parse(std::span<const uint8_t> bytes,
                                                           const std::string &name);
 
@@ -34,6 +35,7 @@ private:
 
   MappedFile file;
   std::span<const uint8_t> bytes;
+  std::vector<uint8_t> metadataBytes;
   const fbs::Adapter *root = nullptr;
   std::string filePath;
 };

@@ -2,6 +2,7 @@
 
 #include "schemas/Header.h"
 #include "support/Checked.h"
+#include "support/Compression.h"
 #include "support/Threads.h"
 
 #include <algorithm>
@@ -29,12 +30,8 @@ uint64_t firstNonZero(std::span<const uint8_t> bytes, uint64_t begin, uint64_t e
 
 } // namespace
 
-Result<std::span<const uint8_t>> readHeader(std::span<const uint8_t> bytes, const std::string &name,
-                                            const char (&magic)[4], std::string_view kind) {
-  // Metadata is read in place: 64 bytes on it is as aligned as the file's first byte. Mapped files always
-  // are.
-  if (reinterpret_cast<uintptr_t>(bytes.data()) % 16 != 0)
-    return Status(Code::InvalidArgument) << name << ": its bytes must start at a multiple of 16 in memory";
+Result<Metadata> readMetadata(std::span<const uint8_t> bytes, const std::string &name, const char (&magic)[4],
+                              std::string_view kind) {
   if (bytes.size() < sizeof(format::Header))
     return corrupt(name) << "has " << bytes.size() << " bytes, a header alone has " << sizeof(format::Header);
   format::Header header;
@@ -45,6 +42,10 @@ Result<std::span<const uint8_t>> readHeader(std::span<const uint8_t> bytes, cons
                          << std::string_view(magic, 4) << "'";
   if (header.version == 0)
     return corrupt(name) << "header version is 0, the first is 1";
+  if (header.version < format::HeaderVersion)
+    return Status(Code::Unsupported) << name << ": header version is " << header.version
+                                     << ", this Lorac reads version " << format::HeaderVersion
+                                     << "; build the file again";
   if (header.version > format::HeaderVersion)
     return Status(Code::Unsupported) << name << ": header version is " << header.version
                                      << ", this Lorac knows versions up to " << format::HeaderVersion
@@ -52,30 +53,33 @@ Result<std::span<const uint8_t>> readHeader(std::span<const uint8_t> bytes, cons
   if (header.requiredFeatures != 0)
     return Status(Code::Unsupported) << name << ": needs features (bits " << header.requiredFeatures
                                      << ") that this Lorac does not know; use a newer Lorac";
-  if (header.metadataOffset != sizeof(header))
-    return corrupt(name) << "metadata starts at " << header.metadataOffset << ", expected " << sizeof(header);
-  if (header.metadataSize > format::MaxMetadataBytes)
-    return corrupt(name) << "metadata has " << header.metadataSize << " bytes, at most "
-                         << format::MaxMetadataBytes << " are allowed";
+  if (header.metadataOffset < sizeof(header))
+    return corrupt(name) << "metadata starts at " << header.metadataOffset << ", inside the header";
   if (!rangeInside(header.metadataOffset, header.metadataSize, bytes.size()))
-    return corrupt(name) << "metadata ends at " << header.metadataOffset + header.metadataSize << " of "
-                         << bytes.size();
-  std::span<const uint8_t> metadata = bytes.subspan(sizeof(header), size_t(header.metadataSize));
+    return corrupt(name) << "metadata (offset " << header.metadataOffset << ", " << header.metadataSize
+                         << " bytes) ends after the file's " << bytes.size() << " bytes";
+  if (header.metadataOffset + header.metadataSize != bytes.size())
+    return corrupt(name) << "has " << bytes.size() << " bytes, its metadata ends at "
+                         << header.metadataOffset + header.metadataSize;
+  const auto frame = bytes.subspan(size_t(header.metadataOffset), size_t(header.metadataSize));
   Sha256 hash;
   hash.update(bytes.data(), offsetof(format::Header, digest));
-  hash.update(metadata.data(), metadata.size());
+  hash.update(frame.data(), frame.size());
   Digest digest = hash.finish();
   if (!std::equal(digest.begin(), digest.end(), header.digest))
     return corrupt(name) << "header and metadata have SHA-256 " << shortHex(digest) << ", the header says "
                          << shortHex(header.digest);
-  return metadata;
+  Result<std::vector<uint8_t>> metadata = decompress(frame, format::MaxMetadataBytes);
+  if (!metadata)
+    return Status(metadata.status().code()) << name << ": metadata " << metadata.status().message();
+  return Metadata{*std::move(metadata), header.metadataOffset};
 }
 
-Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint64_t metadataSize,
+Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint64_t metadataOffset,
                    const Segments &segments) {
   if (!isAligned(segments))
     return corrupt(name) << "the list of segments does not start at a multiple of 8";
-  uint64_t end = sizeof(format::Header) + metadataSize;
+  uint64_t end = sizeof(format::Header);
   for (uint32_t i = 0; i < segments.size(); ++i) {
     const fbs::Segment &segment = *segments[i];
     if (segment.offset() % format::SegmentAlignment != 0)
@@ -84,15 +88,16 @@ Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint
     if (segment.offset() < end)
       return corrupt(name) << "segment " << i << " starts at " << segment.offset()
                            << ", before what precedes it ends (" << end << ")";
-    if (!rangeInside(segment.offset(), segment.size(), bytes.size()))
+    if (!rangeInside(segment.offset(), segment.size(), metadataOffset))
       return corrupt(name) << "segment " << i << " (offset " << segment.offset() << ", " << segment.size()
-                           << " bytes) ends after the file's " << bytes.size() << " bytes";
+                           << " bytes) ends after the metadata begins, at " << metadataOffset;
     if (uint64_t stray = firstNonZero(bytes, end, segment.offset()); stray != segment.offset())
       return corrupt(name) << "byte " << stray << ", before segment " << i << ", must be zero";
     end = segment.offset() + segment.size();
   }
-  if (end != bytes.size())
-    return corrupt(name) << "has " << bytes.size() << " bytes, its last segment ends at " << end;
+  if (end != metadataOffset)
+    return corrupt(name) << "its last segment ends at " << end << ", the metadata begins at "
+                         << metadataOffset;
   return Status::ok();
 }
 

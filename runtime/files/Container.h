@@ -16,17 +16,25 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lorac::container {
 
 using Segments = flatbuffers::Vector<const fbs::Segment *>;
 
-/// Checks the header and the metadata's digest; the metadata. `kind` is "model file" or "bundle".
-Result<std::span<const uint8_t>> readHeader(std::span<const uint8_t> bytes, const std::string &name,
-                                            const char (&magic)[4], std::string_view kind);
+/// A file's metadata, decompressed, and where it lies in the file, compressed.
+struct Metadata {
+  std::vector<uint8_t> bytes;
+  uint64_t offset;
+};
 
-/// Checks where the segments lie and that what lies between is zero, from the metadata's end to the file's.
-Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint64_t metadataSize,
+/// Checks the header and the metadata's digest; the metadata. `kind` is "model file" or "bundle".
+Result<Metadata> readMetadata(std::span<const uint8_t> bytes, const std::string &name, const char (&magic)[4],
+                              std::string_view kind);
+
+/// Checks where the segments lie, from the header to the metadata at `metadataOffset`, and that what lies
+/// between is zero.
+Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint64_t metadataOffset,
                    const Segments &segments);
 
 /// Checks each segment's digest, several at a time; `done(i)` is told each from any thread.

@@ -20,6 +20,12 @@ constexpr size_t MaxExpressionDepth = 32;
 /// maxima).
 std::optional<uint64_t> evaluate(const fbs::Expr &expr, std::span<const uint64_t> symbols);
 
+/// The value of expression `index` of a verified model.
+inline std::optional<uint64_t> evaluate(const fbs::Model &model, uint32_t index,
+                                        std::span<const uint64_t> symbols) {
+  return evaluate(*model.expressions()->Get(index), symbols);
+}
+
 /// As evaluate, at each symbol's maximum; the Status names what is wrong. `loadOnly` refuses step symbols.
 /// A divisor that holds a symbol is refused: then the value grows with every symbol, so the one at the maxima
 /// bounds the value, and every intermediate one, for all smaller symbols.

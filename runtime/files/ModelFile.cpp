@@ -47,16 +47,16 @@ readCode(const fbs::Model &root, std::span<const uint8_t> bytes, const std::stri
 
 Result<std::shared_ptr<const ModelFile>> ModelFile::verify(MappedFile file, std::span<const uint8_t> bytes,
                                                            const std::string &name) {
-  LORAC_ASSIGN(std::span<const uint8_t> metadata,
-               container::readHeader(bytes, name, format::ModelMagic, "model file"));
-  if (!hasBoundedNames(metadata))
+  LORAC_ASSIGN(container::Metadata metadata,
+               container::readMetadata(bytes, name, format::ModelMagic, "model file"));
+  if (!hasBoundedNames(metadata.bytes))
     return Status(Code::CorruptFile) << name << ": a kernel names more than " << MaxPushConstants
                                      << " push constants";
-  flatbuffers::Verifier verifier = container::metadataVerifier(metadata);
+  flatbuffers::Verifier verifier = container::metadataVerifier(metadata.bytes);
   if (!fbs::VerifyModelBuffer(verifier))
     return Status(Code::CorruptFile) << name << ": metadata is no well-formed FlatBuffer of a model";
-  const fbs::Model &root = *fbs::GetModel(metadata.data());
-  LORAC_TRY(container::checkLayout(bytes, name, metadata.size(), *root.segments()));
+  const fbs::Model &root = *fbs::GetModel(metadata.bytes.data());
+  LORAC_TRY(container::checkLayout(bytes, name, metadata.offset, *root.segments()));
   const uint32_t firstWeight = root.first_weight_segment();
   LORAC_TRY(container::checkDigests(bytes, name, *root.segments(), [&](size_t i) {
     if (i >= firstWeight) // what was hashed need not stay: a 70B model is read through little memory
@@ -69,6 +69,7 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::verify(MappedFile file, std:
   model->file = std::move(file);
   model->bytes = bytes;
   model->codeSegments = std::move(codeSegments);
+  model->metadataBytes = std::move(metadata.bytes); // where `root` points stays where it is
   model->root = &root;
   model->filePath = name;
   return std::shared_ptr<const ModelFile>(std::move(model));

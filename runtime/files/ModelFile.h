@@ -23,8 +23,7 @@ class ModelFile {
 public:
   /// NotFound, Io, CorruptFile, Unsupported (a newer format), with the path in the message.
   static Result<std::shared_ptr<const ModelFile>> open(const std::string &path);
-  /// The same checks over bytes (they must outlive the result and start at a multiple of 16); `name` stands
-  /// in messages.
+  /// The same checks over bytes, which must outlive the result; `name` stands in messages.
   static Result<std::shared_ptr<const ModelFile>> parse(std::span<const uint8_t> bytes,
                                                         const std::string &name);
 
@@ -67,6 +66,7 @@ private:
 
   MappedFile file;
   std::span<const uint8_t> bytes;
+  std::vector<uint8_t> metadataBytes;
   std::vector<std::vector<uint8_t>> codeSegments; ///< of each segment of kernel code, decompressed
   const fbs::Model *root = nullptr;
   std::string filePath;

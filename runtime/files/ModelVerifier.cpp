@@ -113,7 +113,7 @@ public:
     LORAC_TRY(checkLimits());
     LORAC_TRY(checkAngles());
     LORAC_TRY(checkKernels());
-    LORAC_TRY(checkExpression(*model.arena_bytes(), "arena_bytes", symbols.maxima, true).status());
+    LORAC_TRY(checkExpression(model.arena_bytes(), "arena_bytes", symbols.maxima, true).status());
     LORAC_TRY(checkPrograms());
     return checkTokenizer();
   }
@@ -153,13 +153,18 @@ private:
     return status.isOk() ? status : corrupt() << status.message();
   }
 
-  Result<uint64_t> checkExpression(const fbs::Expr &expr, std::string_view what,
-                                   std::span<const uint64_t> maxima, bool loadOnly) const {
-    Result<uint64_t> value = verifyExpression(expr, maxima, symbols.isStep, loadOnly);
+  /// The value of expression `index` at `maxima`, and that it has one.
+  Result<uint64_t> checkExpression(uint32_t index, std::string_view what, std::span<const uint64_t> maxima,
+                                   bool loadOnly) const {
+    if (index >= model.expressions()->size())
+      return corrupt() << what << " is expression " << index << " of " << model.expressions()->size();
+    Result<uint64_t> value =
+        verifyExpression(*model.expressions()->Get(index), maxima, symbols.isStep, loadOnly);
     if (value)
       return value;
     return corrupt() << what << " " << value.status().message();
   }
+  ExpressionFacts factsOf(uint32_t index) const { return expressionFacts(*model.expressions()->Get(index)); }
 
   // ---- weights, base, sites
   // ----------------------------------------------------------------------------------
@@ -596,13 +601,12 @@ private:
       return corrupt() << at << "unknown space " << unsigned(buffer.space());
     if (!inEnum(buffer.input(), fbs::StepInput::MAX))
       return corrupt() << at << "unknown step input " << unsigned(buffer.input());
-    LORAC_TRY(checkExpression(*buffer.offset(), at + "offset", symbols.maxima, true).status());
-    LORAC_TRY(checkExpression(*buffer.size(), at + "size", symbols.maxima, true).status());
-    const ExpressionFacts offset = expressionFacts(*buffer.offset());
+    LORAC_TRY(checkExpression(buffer.offset(), at + "offset", symbols.maxima, true).status());
+    LORAC_TRY(checkExpression(buffer.size(), at + "size", symbols.maxima, true).status());
+    const ExpressionFacts offset = factsOf(buffer.offset());
     if (offset.multipleOf % format::ViewAlignment != 0)
       return corrupt() << at << "offset is not always a multiple of " << format::ViewAlignment;
-    if (buffer.space() == fbs::Space::Weight &&
-        !(offset.constant && expressionFacts(*buffer.size()).constant))
+    if (buffer.space() == fbs::Space::Weight && !(offset.constant && factsOf(buffer.size()).constant))
       return corrupt() << at << "a weight buffer's offset and size must hold no symbol";
     if ((buffer.space() == fbs::Space::Step) != (buffer.input() != fbs::StepInput::None))
       return corrupt() << at << "has space " << fbs::EnumNameSpace(buffer.space()) << " and step input "
@@ -664,7 +668,7 @@ private:
     }
     for (uint32_t i = 0; i < grid; ++i) {
       LORAC_ASSIGN(uint64_t groups,
-                   checkExpression(*command.grid()->Get(i), at + "grid axis " + std::to_string(i),
+                   checkExpression(command.grid()->Get(i), at + "grid axis " + std::to_string(i),
                                    values.values, false));
       if (groups > MaxGridAxis)
         return corrupt() << at << "grid axis " << i << " has up to " << groups << " groups, at most "
@@ -672,13 +676,13 @@ private:
     }
     for (uint32_t i = 0; i < push; ++i) {
       LORAC_ASSIGN(uint64_t value,
-                   checkExpression(*command.push()->Get(i), at + "push constant " + std::to_string(i),
+                   checkExpression(command.push()->Get(i), at + "push constant " + std::to_string(i),
                                    values.values, false));
       if (value > UINT32_MAX)
         return corrupt() << at << "push constant " << i << " can be " << value
                          << ", which 32 bits do not hold";
       if (std::string_view pushName = view(*kernel->push()->Get(i));
-          !pushMayVary(pushName) && !expressionFacts(*command.push()->Get(i)).constant)
+          !pushMayVary(pushName) && !factsOf(command.push()->Get(i)).constant)
         return corrupt() << at << "push constant " << pushName << " must hold no symbol";
     }
     return Status::ok();
@@ -692,11 +696,11 @@ private:
     if (writes && !writable(buffer.space()))
       return corrupt() << at << "writes buffer " << quoted(*buffer.name()) << " of space "
                        << fbs::EnumNameSpace(buffer.space()) << ", which programs only read";
-    LORAC_TRY(checkExpression(*range.offset(), at + "offset", symbols.maxima, true).status());
-    LORAC_ASSIGN(uint64_t size, checkExpression(*range.size(), at + "size", symbols.maxima, true));
+    LORAC_TRY(checkExpression(range.offset(), at + "offset", symbols.maxima, true).status());
+    LORAC_ASSIGN(uint64_t size, checkExpression(range.size(), at + "size", symbols.maxima, true));
     if (size == 0)
       return corrupt() << at << "is empty";
-    if (expressionFacts(*range.offset()).multipleOf % format::ViewAlignment != 0)
+    if (factsOf(range.offset()).multipleOf % format::ViewAlignment != 0)
       return corrupt() << at << "offset is not always a multiple of " << format::ViewAlignment;
     return Status::ok();
   }
@@ -751,7 +755,7 @@ private:
     case fbs::Space::Weight:
       return std::optional<uint64_t>(model.weight_bytes());
     case fbs::Space::Arena: {
-      std::optional<uint64_t> bytes = evaluate(*model.arena_bytes(), at.values);
+      std::optional<uint64_t> bytes = evaluate(model, model.arena_bytes(), at.values);
       if (!bytes)
         return corrupt() << "arena_bytes has no value";
       return bytes;
@@ -783,8 +787,8 @@ private:
     for (uint32_t i = 0; i < program.buffers()->size(); ++i) {
       const fbs::Buffer &buffer = *program.buffers()->Get(i);
       const auto here = [&] { return corrupt() << at << "buffer " << quoted(*buffer.name()) << " "; };
-      std::optional<uint64_t> offset = evaluate(*buffer.offset(), values.values);
-      std::optional<uint64_t> size = evaluate(*buffer.size(), values.values);
+      std::optional<uint64_t> offset = evaluate(model, buffer.offset(), values.values);
+      std::optional<uint64_t> size = evaluate(model, buffer.size(), values.values);
       std::optional<uint64_t> end = offset && size ? checkedAdd(*offset, *size) : std::nullopt;
       if (!end)
         return here() << "ends after 2^64 bytes";
@@ -816,9 +820,9 @@ private:
         const fbs::View &range = *command.views()->Get(j);
         const fbs::Buffer &buffer = *program.buffers()->Get(range.buffer());
         const auto here = [&] { return corrupt() << at << "command " << i << ": view " << j << " "; };
-        std::optional<uint64_t> offset = evaluate(*range.offset(), values.values);
-        std::optional<uint64_t> size = evaluate(*range.size(), values.values);
-        const uint64_t limit = *evaluate(*buffer.size(), values.values);
+        std::optional<uint64_t> offset = evaluate(model, range.offset(), values.values);
+        std::optional<uint64_t> size = evaluate(model, range.size(), values.values);
+        const uint64_t limit = *evaluate(model, buffer.size(), values.values);
         if (!offset || !size || !rangeInside(*offset, *size, limit))
           return here() << "(offset " << offset.value_or(0) << ", " << size.value_or(0)
                         << " bytes) ends after buffer " << quoted(*buffer.name()) << " of " << limit
@@ -829,7 +833,7 @@ private:
           return here() << "has " << *size << " bytes, no multiple of its element's " << element;
         if (j < std::size(sizes))
           sizes[j] = *size;
-        views.push_back({*size, *evaluate(*buffer.offset(), values.values) + *offset, &buffer});
+        views.push_back({*size, *evaluate(model, buffer.offset(), values.values) + *offset, &buffer});
       }
       if (command.kind() == fbs::CommandKind::Copy && sizes[0] != sizes[1])
         return corrupt() << at << "command " << i << ": copies " << sizes[0] << " bytes to " << sizes[1];
@@ -845,10 +849,10 @@ private:
     const auto symbol = [&](std::string_view symbolName) { return at.values[symbols.index(symbolName)]; };
     std::vector<uint64_t> push;
     for (uint32_t i = 0; i < sizeOf(command.push()); ++i)
-      push.push_back(evaluate(*command.push()->Get(i), at.values).value_or(UINT64_MAX));
+      push.push_back(evaluate(model, command.push()->Get(i), at.values).value_or(UINT64_MAX));
     Dispatch dispatch = {model, kernel};
     for (uint32_t i = 0; i < dispatch.grid.size(); ++i)
-      dispatch.grid[i] = evaluate(*command.grid()->Get(i), at.values).value_or(UINT64_MAX);
+      dispatch.grid[i] = evaluate(model, command.grid()->Get(i), at.values).value_or(UINT64_MAX);
     dispatch.push = push;
     dispatch.views = views;
     dispatch.rows = at.rows;

@@ -21,20 +21,15 @@ void addAdapterProgram(fbs::ModelT &model) {
   auto pool = std::make_unique<fbs::BufferT>();
   pool->name = "pool";
   pool->space = fbs::Space::Pool;
-  pool->offset = expr(constant(0));
-  pool->size = expr(symbol("pool_bytes"));
+  pool->offset = expr(model, constant(0));
+  pool->size = expr(model, symbol("pool_bytes"));
   program->buffers.push_back(std::move(pool));
   auto copy = std::make_unique<fbs::CommandT>();
   copy->kind = fbs::CommandKind::Copy;
   constexpr uint32_t X = 3; // the embedded rows
   for (auto [buffer, offset] :
-       {std::pair(uint32_t(program->buffers.size() - 1), PoolOffset), std::pair(X, uint64_t(0))}) {
-    auto view = std::make_unique<fbs::ViewT>();
-    view->buffer = buffer;
-    view->offset = expr(constant(offset));
-    view->size = expr(constant(CopiedBytes));
-    copy->views.push_back(std::move(view));
-  }
+       {std::pair(uint32_t(program->buffers.size() - 1), PoolOffset), std::pair(X, uint64_t(0))})
+    copy->views.emplace_back(buffer, expr(model, constant(offset)), expr(model, constant(CopiedBytes)));
   auto barrier = std::make_unique<fbs::CommandT>();
   barrier->kind = fbs::CommandKind::Barrier;
   // After the embedding and its barrier.

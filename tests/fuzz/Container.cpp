@@ -5,11 +5,13 @@
 #include "schemas/adapter_generated.h"
 #include "schemas/model_generated.h"
 #include "support/Checked.h"
+#include "support/Compression.h"
 #include "support/Fingerprint.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <random>
 
 /// libFuzzer's own mutations.
@@ -50,53 +52,67 @@ void sealFingerprint(const fbs::Model &model) {
   put(baseFingerprint(views), *model.fingerprint());
 }
 
-} // namespace
+/// A file in two parts, the metadata decompressed.
+struct Parts {
+  std::vector<uint8_t> front; ///< header and segments
+  std::vector<uint8_t> metadata;
+};
 
-std::vector<uint8_t> sealed(std::span<const uint8_t> bytes, ContainerKind kind) {
-  std::vector<uint8_t> file(bytes.begin(), bytes.end());
+/// Nothing where the metadata is not to be had.
+std::optional<Parts> partsOf(std::span<const uint8_t> file) {
+  constexpr uint64_t MaxContent = 1 << 20; // inputs are smaller, and mutations are to be quick
   format::Header header;
   if (file.size() <= sizeof(header))
-    return file;
+    return std::nullopt;
   std::memcpy(&header, file.data(), sizeof(header));
-  if (header.metadataSize > file.size() - sizeof(header))
-    return file;
-  std::span<uint8_t> metadata(file.data() + sizeof(header), size_t(header.metadataSize));
-  flatbuffers::Verifier verifier = container::metadataVerifier(metadata);
-  if (kind == ContainerKind::Model && fbs::VerifyModelBuffer(verifier)) {
-    const fbs::Model &model = *fbs::GetModel(metadata.data());
-    sealSegments(file, *model.segments());
-    sealFingerprint(model);
-  } else if (kind == ContainerKind::Bundle && fbs::VerifyAdapterBuffer(verifier)) {
-    sealSegments(file, *fbs::GetAdapter(metadata.data())->segments());
-  }
+  if (header.metadataOffset < sizeof(header) ||
+      !rangeInside(header.metadataOffset, header.metadataSize, file.size()))
+    return std::nullopt;
+  const auto front = file.first(size_t(header.metadataOffset));
+  Result<std::vector<uint8_t>> metadata =
+      decompress(file.subspan(front.size(), size_t(header.metadataSize)), MaxContent);
+  if (!metadata)
+    return std::nullopt;
+  return Parts{{front.begin(), front.end()}, *std::move(metadata)};
+}
+
+/// The file again, with the header's digest made anew.
+std::vector<uint8_t> joined(Parts parts) {
+  constexpr int FastCompression = 1;
+  const std::vector<uint8_t> frame = *compress(parts.metadata, FastCompression);
+  std::vector<uint8_t> file = std::move(parts.front);
+  format::Header header;
+  std::memcpy(&header, file.data(), sizeof(header));
+  header.metadataSize = frame.size();
   Sha256 hash;
-  hash.update(file.data(), offsetof(format::Header, digest));
-  hash.update(metadata.data(), metadata.size());
+  hash.update(&header, offsetof(format::Header, digest));
+  hash.update(frame.data(), frame.size());
   const Digest digest = hash.finish();
-  std::copy(digest.begin(), digest.end(), file.begin() + offsetof(format::Header, digest));
+  std::copy(digest.begin(), digest.end(), header.digest);
+  std::memcpy(file.data(), &header, sizeof(header));
+  file.insert(file.end(), frame.begin(), frame.end());
   return file;
 }
 
-size_t mutate(uint8_t *data, size_t size, size_t maxSize, unsigned seed) {
-  std::minstd_rand random(seed);
-  format::Header header;
-  if (size <= sizeof(header) || random() % 8 == 0)
-    return LLVMFuzzerMutate(data, size, maxSize);
-  std::memcpy(&header, data, sizeof(header));
-  const size_t metadata = size_t(std::min<uint64_t>(header.metadataSize, size - sizeof(header)));
-  if (metadata < 8 || random() % 4 == 0) {
-    // libFuzzer's own, in a window of the metadata; what it adds or takes away is made up for at its end.
-    uint8_t *window = data + sizeof(header) + (metadata > 0 ? random() % metadata : 0);
-    const size_t room = size_t(data + size - window), length = std::min<size_t>(room, 1 + random() % 64);
+/// Changes one place of `data`.
+void mutateMetadata(std::vector<uint8_t> &data, std::minstd_rand &random) {
+  if (data.size() < 8 || random() % 4 == 0) {
+    // libFuzzer's own, in a window; what it adds or takes away is made up for at its end.
+    const size_t at = data.empty() ? 0 : random() % data.size();
+    const size_t length = std::min<size_t>(data.size() - at, 1 + random() % 64);
+    if (length == 0)
+      return;
+    uint8_t *window = data.data() + at;
     size_t left = LLVMFuzzerMutate(window, length, length);
     std::fill(window + left, window + length, uint8_t(0));
-    return size;
+    return;
   }
   // One number, where FlatBuffers puts numbers, becomes another that readers should think about.
   const size_t width = size_t(1) << random() % 4;
-  const size_t at = sizeof(header) + random() % ((metadata - width) / width + 1) * width;
+  const auto place = [&] { return random() % ((data.size() - width) / width + 1) * width; };
+  const size_t at = place();
   uint64_t value = 0;
-  std::memcpy(&value, data + at, width);
+  std::memcpy(&value, data.data() + at, width);
   constexpr uint64_t Values[] = {0,         1,          2,          UINT64_MAX, UINT64_MAX - 1,
                                  INT64_MAX, 1ull << 63, 1ull << 32, 1ull << 31, UINT32_MAX,
                                  INT32_MAX, 1 << 16,    4096,       UINT16_MAX, 256,
@@ -112,10 +128,41 @@ size_t mutate(uint8_t *data, size_t size, size_t maxSize, unsigned seed) {
     value ^= uint64_t(1) << random() % (width * 8);
     break;
   default: // a number from elsewhere in the metadata
-    std::memcpy(&value, data + sizeof(header) + random() % ((metadata - width) / width + 1) * width, width);
+    std::memcpy(&value, data.data() + place(), width);
   }
-  std::memcpy(data + at, &value, width);
-  return size;
+  std::memcpy(data.data() + at, &value, width);
+}
+
+} // namespace
+
+std::vector<uint8_t> sealed(std::span<const uint8_t> bytes, ContainerKind kind) {
+  std::optional<Parts> parts = partsOf(bytes);
+  if (!parts)
+    return {bytes.begin(), bytes.end()};
+  flatbuffers::Verifier verifier = container::metadataVerifier(parts->metadata);
+  if (kind == ContainerKind::Model && fbs::VerifyModelBuffer(verifier)) {
+    const fbs::Model &model = *fbs::GetModel(parts->metadata.data());
+    sealSegments(parts->front, *model.segments());
+    sealFingerprint(model);
+  } else if (kind == ContainerKind::Bundle && fbs::VerifyAdapterBuffer(verifier)) {
+    sealSegments(parts->front, *fbs::GetAdapter(parts->metadata.data())->segments());
+  }
+  return joined(*std::move(parts));
+}
+
+size_t mutate(uint8_t *data, size_t size, size_t maxSize, unsigned seed) {
+  std::minstd_rand random(seed);
+  std::optional<Parts> parts;
+  if (random() % 8 != 0)
+    parts = partsOf({data, size});
+  if (!parts)
+    return LLVMFuzzerMutate(data, size, maxSize);
+  mutateMetadata(parts->metadata, random);
+  const std::vector<uint8_t> file = joined(*std::move(parts));
+  if (file.size() > maxSize)
+    return LLVMFuzzerMutate(data, size, maxSize);
+  std::copy(file.begin(), file.end(), data);
+  return file.size();
 }
 
 } // namespace lorac::fuzz

@@ -166,13 +166,13 @@ class Files(unittest.TestCase):
 
     def read(self, path):
         reader = model_reader.Reader(self.pages, path.read_bytes())
-        end = reader.end
+        end = 64
         for segment in reader.root["segments"]:
             self.assertEqual(segment["offset"] % 4096, 0)
-            self.assertFalse(any(reader.data[end:segment["offset"]]))
+            self.assertFalse(any(reader.file[end:segment["offset"]]))
             end = segment["offset"] + segment["size"]
-            self.assertEqual(hashlib.sha256(reader.data[segment["offset"]:end]).digest(), segment["hash"]["bytes"])
-        self.assertEqual(end, len(reader.data))
+            self.assertEqual(hashlib.sha256(reader.file[segment["offset"]:end]).digest(), segment["hash"]["bytes"])
+        self.assertEqual((reader.offset, reader.offset + reader.size), (end, len(reader.file)))
         return reader
 
     def inspect(self, path):
@@ -202,7 +202,7 @@ class Files(unittest.TestCase):
         """f16 values of a matrix with odd sizes, read by the page's formula, against the checkpoint's."""
         reader = self.read(self.model)
         root = reader.root
-        space = b"".join(reader.data[s["offset"]:s["offset"] + s["size"]] for s in root["segments"][root["first_weight_segment"]:])
+        space = b"".join(reader.file[s["offset"]:s["offset"] + s["size"]] for s in root["segments"][root["first_weight_segment"]:])
         checkpoint = harness.read_safetensors(harness.GOLDENS / "llama-odd" / "model.safetensors")
         f16 = self.pages.enums["WeightType"][1]["F16"]
         checked = 0
@@ -230,7 +230,7 @@ class Files(unittest.TestCase):
         self.assertEqual([(t["item"], t["verdict"]) for t in root["treatments"]], [(t["item"], t["verdict"]) for t in shown["treatments"]])
         # A of every site, by the page's formula.
         source = harness.read_safetensors(harness.GOLDENS / "llama-odd" / "adapters" / "all-r8" / "adapter_model.safetensors")
-        image = reader.data[root["segments"][0]["offset"]:]
+        image = reader.file[root["segments"][0]["offset"]:]
         c, letter = (8, "e") if root["type"] == self.pages.enums["AdapterType"][1]["F16"] else (4, "f")
         for site in root["sites"]:
             dtype, shape, data = source[f"base_model.model.{site['name']}.lora_A.weight"]
@@ -245,6 +245,24 @@ class Files(unittest.TestCase):
     def test_resealing_changes_nothing(self):
         for path in self.model, self.bundle:
             self.assertEqual(model_reader.reseal(self.pages, path.read_bytes()), path.read_bytes())
+
+    def test_the_same_metadata_in_another_frame(self):
+        for path in self.model, self.bundle:
+            data, other = path.read_bytes(), path.with_name(f"other{path.suffix}")
+            other.write_bytes(model_reader.replace_metadata(data, model_reader.metadata(data)))
+            self.assertEqual(self.read(other).root, self.read(path).root)
+            LORAC.ok("inspect", other, "--verify")
+
+    def test_a_changed_byte_of_a_segment_resealed(self):
+        for path in self.model, self.bundle:
+            data, other = bytearray(path.read_bytes()), path.with_name(f"other{path.suffix}")
+            last = self.read(path).root["segments"][-1]
+            data[last["offset"] + last["size"] // 2 & ~3] ^= 1  # a value's lowest bit: it stays finite
+            other.write_bytes(data)
+            self.assertIn("segment", LORAC.call("inspect", other, "--verify").stderr)
+            other.write_bytes(model_reader.reseal(self.pages, data))
+            self.read(other)
+            LORAC.ok("inspect", other, "--verify")
 
 
 def main():

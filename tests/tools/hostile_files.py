@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Files that someone made, through the command line: hostile_files.py --lorac PROGRAM [--inspect N] [--run N|all] [--seed S] [--jobs J] [--keep DIR]
 
-`lorac inspect --verify` on N fuzzed model files and bundles, with their digests left as the edit leaves them or made anew: exit 0, or exit 1 with
+`lorac inspect --verify` on N fuzzed model files and bundles, most edits in what the metadata's frame holds, with their digests left as the edit leaves them or made anew: exit 0, or exit 1 with
 one line that says why. `lorac run` on N files with one number of the metadata changed and every digest made anew: refused, or logits that are all
 finite, or a typed error. No crash, no hang, no more memory than --memory beyond what the unharmed file takes. The seed is printed;
 --run all takes every number of the metadata, which is hours. Kernel code is left alone: it is code, and a model file is opened like a program."""
@@ -39,7 +39,7 @@ class Hostile:
         self.lorac.ok("adapter", golden / "adapters" / "all-r8", "--base", self.model, "-o", self.bundle)
         self.pages = model_reader.Pages(*((harness.ROOT / "docs" / "formats" / name) for name in ("model.md", "adapter.md")))
         self.files = {path: path.read_bytes() for path in (self.model, self.bundle)}
-        self.metadata = {path: 64 + struct.unpack_from("<Q", data, 24)[0] for path, data in self.files.items()}
+        self.metadata = {path: model_reader.metadata(data) for path, data in self.files.items()}
         self.lock = threading.Lock()
         self.failures, self.counts, self.slowest, self.largest = [], {}, 0.0, 0
 
@@ -47,51 +47,61 @@ class Hostile:
 
     def fuzz(self, source, rng):
         """A fuzzed file and what was done."""
-        data, end = bytearray(self.files[source]), self.metadata[source]
-        edits = []
-        for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
-            at = rng.randrange(end if rng.random() < 0.8 else len(data))
-            kind = rng.choice(("bit", "byte", "number", "copy", "cut", "insert", "swap"))
-            edits.append(f"{kind}@{at}")
-            if kind == "bit":
-                data[at:at + 1] = bytes((b ^ 1 << rng.randrange(8) for b in data[at:at + 1]))
-            elif kind == "byte":
-                data[at:at + 1] = bytes((rng.randrange(256),))
-            elif kind == "number":
-                width = rng.choice((4, 8))
-                at -= at % width
-                data[at:at + width] = (rng.choice(NUMBERS) % 2**(8 * width)).to_bytes(width, "little")
-            elif kind == "copy":
-                size, source_at = rng.choice((4, 8, 16, 64, 256)), rng.randrange(end)
-                data[at:at + size] = data[source_at:source_at + size]
-            elif kind == "swap":
-                other, size = rng.randrange(end), rng.choice((4, 8, 16))
-                data[at:at + size], data[other:other + size] = data[other:other + size], data[at:at + size]
-            elif kind == "cut" and rng.random() < 0.3:
-                del data[at:]
-            elif kind == "cut":
-                del data[at:at + rng.choice((1, 4, 8, 4096))]
-            else:
-                data[at:at] = rng.randbytes(rng.choice((1, 4, 8, 4096)))
-            if len(data) < 64:
-                break
+        data, edits = bytearray(self.files[source]), []
+        count = rng.choice((1, 1, 1, 2, 4, 16))
+        inside = sum(rng.random() < 0.8 for _ in range(count))
+        if inside:
+            content = bytearray(self.metadata[source])
+            edits += [f"metadata.{self.edit(content, [(0, len(self.metadata[source]))], rng)}" for _ in range(inside)]
+            data = bytearray(model_reader.replace_metadata(data, content))
+            data[32:64] = self.files[source][32:64]  # whether digests are made anew is decided below
+        offset, size = model_reader.frame_range(data)
+        spans = [(0, 64), (offset, len(data)), (0, len(data))]
+        edits += [self.edit(data, spans, rng) for _ in range(count - inside)]
         sealed = rng.random() < 0.6 and len(data) >= 64
-        if sealed and rng.random() < 0.5:  # the magic and where the metadata lies, as they were
-            data[:24] = self.files[source][:24]
+        if sealed and rng.random() < 0.5 and len(data) >= 64 + size:  # the magic as it was, and the metadata wherever it has moved
+            data[:32] = self.files[source][:16] + struct.pack("<QQ", len(data) - size, size)
         return (model_reader.reseal(self.pages, data) if sealed else bytes(data)), f"{source.name} {'sealed ' if sealed else ''}{' '.join(edits)}"
+
+    def edit(self, data, spans, rng):
+        """One edit in place, at a position in one of the spans; what was done."""
+        at, other = rng.randrange(*rng.choice(spans)), rng.randrange(*rng.choice(spans))
+        kind = rng.choice(("bit", "byte", "number", "copy", "cut", "insert", "swap"))
+        done = f"{kind}@{at}"
+        if kind == "bit":
+            data[at:at + 1] = bytes((b ^ 1 << rng.randrange(8) for b in data[at:at + 1]))
+        elif kind == "byte":
+            data[at:at + 1] = bytes((rng.randrange(256),))
+        elif kind == "number":
+            width = rng.choice((4, 8))
+            at -= at % width
+            data[at:at + width] = (rng.choice(NUMBERS) % 2**(8 * width)).to_bytes(width, "little")
+        elif kind == "copy":
+            size = rng.choice((4, 8, 16, 64, 256))
+            data[at:at + size] = data[other:other + size]
+        elif kind == "swap":
+            size = rng.choice((4, 8, 16))
+            data[at:at + size], data[other:other + size] = data[other:other + size], data[at:at + size]
+        elif kind == "cut" and rng.random() < 0.3:
+            del data[at:]
+        elif kind == "cut":
+            del data[at:at + rng.choice((1, 4, 8, 4096))]
+        else:
+            data[at:at] = rng.randbytes(rng.choice((1, 4, 8, 4096)))
+        return done
 
     def numbers(self, source):
         """(position, width, value) of every edit of one number of the metadata."""
         for width in 4, 8:
-            for at in range(64, self.metadata[source] - width + 1, width):
+            for at in range(0, len(self.metadata[source]) - width + 1, width):
                 for value in NUMBERS:
                     if value < 2**(8 * width) or value >= 2**64 - 2:
                         yield at, width, value % 2**(8 * width)
 
     def with_number(self, source, at, width, value):
-        data = bytearray(self.files[source])
-        data[at:at + width] = value.to_bytes(width, "little")
-        return model_reader.reseal(self.pages, data)
+        content = bytearray(self.metadata[source])
+        content[at:at + width] = value.to_bytes(width, "little")
+        return model_reader.reseal(self.pages, model_reader.replace_metadata(self.files[source], content))
 
     # ---- calls
 
@@ -174,10 +184,10 @@ class Hostile:
         path.unlink()
 
     def run_one(self, number, source, at, width, value):
-        what = f"{source.name}: {width} bytes at {at} set to {value}"
+        what = f"{source.name}: {width} bytes of the metadata at {at} set to {value}"
         path, logits = self.folder / f"edited-{number}{source.suffix}", self.folder / f"logits-{number}.npy"
         data = self.with_number(source, at, width, value)
-        if data == self.files[source]:
+        if model_reader.metadata(data) == self.metadata[source]:
             return
         path.write_bytes(data)
         if self.call(["inspect", path, "--verify"], what, path) == 0:  # what is refused here is refused by run: they open files alike
@@ -201,7 +211,7 @@ def main():
     parser.add_argument("--run", default="0")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--memory", type=int, default=64, help="MiB beyond what the unharmed file takes")
+    parser.add_argument("--memory", type=int, default=96, help="MiB beyond what the unharmed file takes; a frame may say that it holds 64")
     parser.add_argument("--timeout", type=float, default=60)
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for the files that failed")
     arguments = parser.parse_args()

@@ -1,10 +1,81 @@
-"""A reader of model files and bundles that knows docs/formats/*.md alone: the tables there are its schema. Standard library only."""
+"""A reader of model files and bundles that knows docs/formats/*.md alone: the tables there are its schema. Standard library only,
+and the system's libzstd."""
+import ctypes
 import hashlib
 import pathlib
 import re
 import struct
 
 SCALARS = {"bool": "?", "ubyte": "B", "ushort": "H", "uint": "I", "ulong": "Q", "long": "q", "float": "f", "double": "d"}
+MAX_METADATA = 64 << 20
+
+
+def load_zstd():
+    library, size = ctypes.CDLL("libzstd.so.1"), ctypes.c_size_t
+    for name, result, *parameters in (("ZSTD_getFrameContentSize", ctypes.c_ulonglong, ctypes.c_char_p, size),
+                                      ("ZSTD_findFrameCompressedSize", size, ctypes.c_char_p, size),
+                                      ("ZSTD_decompress", size, ctypes.c_char_p, size, ctypes.c_char_p, size),
+                                      ("ZSTD_compressBound", size, size),
+                                      ("ZSTD_compress", size, ctypes.c_char_p, size, ctypes.c_char_p, size, ctypes.c_int),
+                                      ("ZSTD_isError", ctypes.c_uint, size)):
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, parameters
+    return library
+
+
+ZSTD = load_zstd()
+
+
+def decompress(frame):
+    """The content of one frame of Zstandard that says how long it is."""
+    size = ZSTD.ZSTD_getFrameContentSize(frame, len(frame))
+    if size > MAX_METADATA:  # also where the frame does not say it, or is none: the two largest numbers
+        raise ValueError(f"the metadata's frame does not say that it holds at most {MAX_METADATA} bytes")
+    if ZSTD.ZSTD_findFrameCompressedSize(frame, len(frame)) != len(frame):
+        raise ValueError("the metadata's frame does not end with it")
+    content = ctypes.create_string_buffer(size)
+    if ZSTD.ZSTD_decompress(content, size, frame, len(frame)) != size:
+        raise ValueError("the metadata's frame is damaged")
+    return content.raw
+
+
+def compress(content):
+    frame = ctypes.create_string_buffer(ZSTD.ZSTD_compressBound(len(content)))
+    size = ZSTD.ZSTD_compress(frame, len(frame), bytes(content), len(content), 3)
+    if ZSTD.ZSTD_isError(size):
+        raise MemoryError("libzstd cannot compress the metadata")
+    return frame.raw[:size]
+
+
+def frame_range(data):
+    """(offset, size) of the metadata's frame in a file, as the header says."""
+    return struct.unpack_from("<QQ", data, 16)
+
+
+def metadata(data):
+    """What a file's frame holds: the FlatBuffer."""
+    offset, size = frame_range(data)
+    if offset < 64 or offset + size > len(data):
+        raise ValueError("the metadata lies outside the file")
+    return decompress(bytes(data[offset:offset + size]))
+
+
+def replace_metadata(data, content):
+    """The file with another FlatBuffer and the header that fits it; all else stays."""
+    offset, size = frame_range(data)
+    frame = compress(content)
+    return seal(data[:24] + struct.pack("<Q", len(frame)) + data[32:offset] + frame + data[offset + size:])
+
+
+def digest(data):
+    """Of header and metadata, as the header should have it."""
+    offset, size = frame_range(data)
+    return hashlib.sha256(bytes(data[:32]) + bytes(data[offset:offset + size])).digest()
+
+
+def seal(data):
+    """The file with the header's digest made anew."""
+    return bytes(data[:32]) + digest(data) + bytes(data[64:])
 
 
 class Pages:
@@ -47,22 +118,23 @@ class Pages:
 
 
 class Reader:
-    """A whole file as dictionaries. Each also says where its fields lie: `at(table, field)` is a position in the file."""
+    """A whole file as dictionaries. Each also says where its fields lie: `at(table, field)` is a position in `data`, the FlatBuffer."""
 
     def __init__(self, pages, data, only=None):
         """With `only`, of the root table those fields alone."""
-        self.pages, self.data = pages, bytes(data)
-        magic, version, required, _, offset, size = struct.unpack_from("<4sIIIQQ", self.data)
+        self.pages, self.file = pages, bytes(data)
+        magic, version, required = struct.unpack_from("<4sII", self.file)
         self.kind = {b"LRCM": "Model", b"LRCA": "Adapter"}[magic]
-        if (version, required, offset) != (1, 0, 64) or 64 + size > len(self.data):
+        if (version, required) != (2, 0):
             raise ValueError("the header is another")
-        if hashlib.sha256(self.data[:32] + self.data[64:64 + size]).digest() != self.data[32:64]:
+        if digest(self.file) != self.file[32:64]:
             raise ValueError("the metadata's digest is another")
-        if self.data[68:72] != magic:
+        self.offset, self.size = frame_range(self.file)
+        self.data = metadata(self.file)
+        if self.data[4:8] != magic:
             raise ValueError("the metadata's identifier is another")
-        self.end = 64 + size
         self.places = {}
-        self.root = self.table(64 + self.number("I", 64), self.kind, only)
+        self.root = self.table(self.number("I", 0), self.kind, only)
 
     def number(self, letter, position):
         return struct.unpack_from("<" + letter, self.data, position)[0]
@@ -106,31 +178,26 @@ class Reader:
         return result
 
     def at(self, table, field):
-        """Where a number, struct or offset of a table or struct lies in the file; None where it is absent."""
+        """Where a number, struct or offset of a table or struct lies in the metadata; None where it is absent."""
         return self.places[id(table)][1].get(field)
 
 
 def reseal(pages, data):
     """The bytes with every digest made anew that a file of this form has: of segments, of the base, of header and metadata."""
-    data = bytearray(data)
-
-    def seal():
-        size = min(struct.unpack_from("<Q", data, 24)[0], max(len(data) - 64, 0))
-        data[32:64] = hashlib.sha256(bytes(data[:32]) + bytes(data[64:64 + size])).digest()
-    seal()
+    data = seal(data)
     try:
         reader = Reader(pages, data, ("segments", "base", "fingerprint"))
+        content = bytearray(reader.data)
         for segment in reader.root["segments"]:
             if segment["offset"] + segment["size"] <= len(data):
                 place = reader.at(segment, "hash")
-                data[place:place + 32] = hashlib.sha256(data[segment["offset"]:segment["offset"] + segment["size"]]).digest()
+                content[place:place + 32] = hashlib.sha256(data[segment["offset"]:segment["offset"] + segment["size"]]).digest()
         if reader.kind == "Model":
             place = reader.at(reader.root, "fingerprint")
-            data[place:place + 32] = fingerprint(reader.root)
+            content[place:place + 32] = fingerprint(reader.root)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error, RecursionError, MemoryError):
-        return bytes(data)  # no longer a file of this form: the header's digest is all that can be made
-    seal()
-    return bytes(data)
+        return data  # no longer a file of this form: the header's digest is all that can be made
+    return data if content == reader.data else replace_metadata(data, content)  # another frame of the same content is another file
 
 
 def fingerprint(model):

@@ -399,10 +399,11 @@ Status Bench::readRaw() {
 std::vector<std::pair<std::string, uint64_t>> Bench::spaceBytes() const {
   std::vector<uint64_t> symbols = engine->symbolValues({});
   std::array<uint64_t, size_t(fbs::Space::MAX) + 1> ends = {};
-  for (const fbs::Program *program : *engine->model().metadata().programs())
+  const fbs::Model &root = engine->model().metadata();
+  for (const fbs::Program *program : *root.programs())
     for (const fbs::Buffer *buffer : *program->buffers()) {
-      uint64_t end =
-          evaluate(*buffer->offset(), symbols).value_or(0) + evaluate(*buffer->size(), symbols).value_or(0);
+      uint64_t end = evaluate(root, buffer->offset(), symbols).value_or(0) +
+                     evaluate(root, buffer->size(), symbols).value_or(0);
       uint64_t &space = ends[size_t(buffer->space())];
       space = std::max(space, end);
     }

@@ -41,7 +41,8 @@ struct Peak {
 Result<Peak> peakMemory(const ModelFile &model) {
   LORAC_ASSIGN(EnginePlan plan, planEngine(model, {}));
   const fbs::Model &metadata = model.metadata();
-  std::optional<uint64_t> arena = evaluate(*metadata.arena_bytes(), symbolValues(model, plan.symbols));
+  std::optional<uint64_t> arena =
+      evaluate(metadata, metadata.arena_bytes(), symbolValues(model, plan.symbols));
   if (!arena)
     return Status(Code::Internal) << model.path() << ": the arena's size has no value; report this";
   return Peak{*arena, plan.symbols.pages * metadata.cache_page_bytes()};

@@ -29,14 +29,14 @@ int pushIndex(const fbs::Kernel &kernel, std::string_view name) {
   return -1;
 }
 
-double value(const fbs::Expr &expr, std::span<const uint64_t> symbols) {
-  return double(evaluate(expr, symbols).value_or(0));
+double value(const fbs::Model &model, uint32_t expression, std::span<const uint64_t> symbols) {
+  return double(evaluate(model, expression, symbols).value_or(0));
 }
 
-uint64_t groups(const fbs::Command &command, std::span<const uint64_t> symbols) {
+uint64_t groups(const fbs::Model &model, const fbs::Command &command, std::span<const uint64_t> symbols) {
   uint64_t all = 1;
-  for (const fbs::Expr *axis : *command.grid())
-    all *= evaluate(*axis, symbols).value_or(0);
+  for (uint32_t axis : *command.grid())
+    all *= evaluate(model, axis, symbols).value_or(0);
   return all;
 }
 
@@ -64,8 +64,8 @@ std::string KernelBytes::weights(size_t program, uint32_t command) const {
     const fbs::Buffer &buffer = *programOf(model, program).buffers()->Get(view->buffer());
     if (buffer.space() != fbs::Space::Weight)
       continue;
-    double begin = value(*buffer.offset(), symbols) + value(*view->offset(), symbols);
-    double end = begin + value(*view->size(), symbols);
+    double begin = value(model, buffer.offset(), symbols) + value(model, view->offset(), symbols);
+    double end = begin + value(model, view->size(), symbols);
     std::string names;
     for (const fbs::Weight *weight : *model.weights()) {
       auto offset = double(weight->offset());
@@ -88,7 +88,7 @@ double KernelBytes::poolBytes(const fbs::Command &command, const fbs::Kernel &ke
     if (binding.role()->string_view() != "t")
       continue;
     readsA = binding.access() == fbs::Access::Write;
-    segments = int(value(*command.views()->Get(i)->size(), values) /
+    segments = int(value(model, command.views()->Get(i)->size(), values) /
                    (double(engine.loadSymbols().maxItems) * TileBytes));
   }
   for (const fbs::Constant *constant : *kernel.constants())
@@ -99,7 +99,7 @@ double KernelBytes::poolBytes(const fbs::Command &command, const fbs::Kernel &ke
     int at = pushIndex(kernel, "site_" + std::to_string(site));
     if (at < 0)
       break;
-    auto index = uint64_t(value(*command.push()->Get(uint32_t(at)), values));
+    auto index = uint64_t(value(model, command.push()->Get(uint32_t(at)), values));
     if (index >= model.sites()->size())
       continue; // the null record
     std::string_view name = model.sites()->Get(uint32_t(index))->name()->string_view();
@@ -124,8 +124,8 @@ double KernelBytes::of(size_t program, uint32_t command, const StepSymbols &symb
   StepSymbols noneAsked = symbols, allAsked = symbols;
   noneAsked.outRows = 0;
   allAsked.outRows = symbols.rows;
-  bool gathered =
-      groups(entry, engine.symbolValues(noneAsked)) != groups(entry, engine.symbolValues(allAsked));
+  bool gathered = groups(model, entry, engine.symbolValues(noneAsked)) !=
+                  groups(model, entry, engine.symbolValues(allAsked));
   double rows = double(gathered ? symbols.outRows : symbols.rows);
   double capacity = double(holder.rows_max());
   if (gathered) {
@@ -139,7 +139,7 @@ double KernelBytes::of(size_t program, uint32_t command, const StepSymbols &symb
   for (uint32_t i = 0; i < entry.views()->size(); ++i) {
     const fbs::View &view = *entry.views()->Get(i);
     const fbs::Binding &binding = *kernel.bindings()->Get(i);
-    double size = value(*view.size(), values);
+    double size = value(model, view.size(), values);
     switch (holder.buffers()->Get(view.buffer())->space()) {
     case fbs::Space::Weight: // a token is in one of a table's windows
       bytes += lookup ? size * rows / double(model.vocab_size()) : size;

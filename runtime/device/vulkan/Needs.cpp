@@ -74,9 +74,9 @@ private:
   /// Every expression here has a value: checkSizes passed, and grids were verified at the symbols' maxima.
   void addProgram(const fbs::Program &program) {
     std::vector<uint64_t> values = symbolValues(model, load, {program.rows_max(), program.rows_max(), 1});
-    auto value = [&](const fbs::Expr &expr) { return evaluate(expr, values).value_or(0); };
+    auto value = [&](uint32_t expression) { return evaluate(root, expression, values).value_or(0); };
     for (const fbs::Buffer *buffer : *program.buffers()) {
-      uint64_t offset = value(*buffer->offset()), size = value(*buffer->size());
+      uint64_t offset = value(buffer->offset()), size = value(buffer->size());
       if (size != 0 && seen.insert({buffer->space(), offset, size}).second)
         needs.spaces[size_t(buffer->space())].push_back({offset, size, buffer->name()->str()});
     }
@@ -86,9 +86,9 @@ private:
       KernelNeeds &kernel = needs.kernels[command->kernel()];
       for (uint32_t i = 0; i < command->views()->size(); ++i)
         kernel.bindings[i].bytes =
-            std::max(kernel.bindings[i].bytes, value(*command->views()->Get(i)->size()));
+            std::max(kernel.bindings[i].bytes, value(command->views()->Get(i)->size()));
       for (uint32_t axis = 0; axis < 3; ++axis)
-        kernel.grid[axis] = std::max(kernel.grid[axis], value(*command->grid()->Get(axis)));
+        kernel.grid[axis] = std::max(kernel.grid[axis], value(command->grid()->Get(axis)));
     }
   }
 

@@ -49,8 +49,10 @@ Result<VkBufferView> BufferViews::get(Context &context, VkBuffer buffer, uint64_
 Result<std::pair<Location, uint64_t>> Program::resolve(const Resources &resources,
                                                        const fbs::View &view) const {
   const fbs::Buffer &buffer = *program->buffers()->Get(view.buffer());
-  auto start = evaluate(*buffer.offset(), resources.symbols),
-       offset = evaluate(*view.offset(), resources.symbols), size = evaluate(*view.size(), resources.symbols);
+  const auto value = [&](uint32_t expression) {
+    return evaluate(resources.model.metadata(), expression, resources.symbols);
+  };
+  auto start = value(buffer.offset()), offset = value(view.offset()), size = value(view.size());
   std::optional<Location> location;
   if (start && offset && size && *size > 0)
     location = resources.memory.find(buffer.space(), *start + *offset, *size);
@@ -195,7 +197,7 @@ Result<Program::Launch> Program::launch(const DeviceCaps &caps, const ModelFile 
   };
   Launch result;
   for (uint32_t axis = 0; axis < 3; ++axis) {
-    auto groups = evaluate(*command.grid()->Get(axis), symbols);
+    auto groups = evaluate(model.metadata(), command.grid()->Get(axis), symbols);
     if (!groups)
       return fail(Code::Internal) << "its grid has no value in this step; report it with this message";
     if (*groups > caps.maxWorkGroupCount[axis])
@@ -205,7 +207,7 @@ Result<Program::Launch> Program::launch(const DeviceCaps &caps, const ModelFile 
     result.grid[axis] = uint32_t(*groups);
   }
   for (uint32_t i = 0; command.push() && i < command.push()->size(); ++i) {
-    auto value = evaluate(*command.push()->Get(i), symbols);
+    auto value = evaluate(model.metadata(), command.push()->Get(i), symbols);
     if (!value || *value > UINT32_MAX)
       return fail(Code::Internal) << "push constant " << i
                                   << " has no 32-bit value in this step; report it with this message";

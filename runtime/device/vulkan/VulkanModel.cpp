@@ -133,8 +133,8 @@ std::span<uint8_t> VulkanModel::mappedBuffer(size_t program, size_t buffer, fbs:
     return {};
   const fbs::Buffer &entry = *all[uint32_t(program)]->buffers()->Get(uint32_t(buffer));
   std::vector<uint64_t> values = symbolValues(model, load, {});
-  uint64_t offset = evaluate(*entry.offset(), values).value_or(0),
-           size = evaluate(*entry.size(), values).value_or(0);
+  uint64_t offset = evaluate(model.metadata(), entry.offset(), values).value_or(0),
+           size = evaluate(model.metadata(), entry.size(), values).value_or(0);
   if (entry.space() != space || size == 0)
     return {};
   std::optional<Location> location = memory.find(space, offset, size);

@@ -3,6 +3,7 @@
 
 #include "schemas/Header.h"
 #include "schemas/adapter_generated.h"
+#include "support/Compression.h"
 #include "tests/compiler/import/TestFiles.h"
 #include "tests/support/StatusTest.h"
 #include "tests/support/TempFolder.h"
@@ -18,7 +19,8 @@ struct Bundle : testing::Test {
   PeftAdapter adapter;
   BaseDescription base;
   BundleOptions options;
-  std::string bytes; // of the file that was written last
+  std::string bytes;             // of the file that was written last
+  std::vector<uint8_t> metadata; // its, decompressed
 
   void SetUp() override {
     adapter.directory = "style";
@@ -61,12 +63,13 @@ struct Bundle : testing::Test {
     EXPECT_OK(summary);
     bytes = readFile(folder.path("out.lora"));
     EXPECT_EQ(summary->fileBytes, bytes.size());
-    const uint8_t *metadata = reinterpret_cast<const uint8_t *>(bytes.data()) + 64;
     format::Header header;
     std::memcpy(&header, bytes.data(), sizeof(header));
-    flatbuffers::Verifier verifier(metadata, header.metadataSize);
+    const auto *frame = reinterpret_cast<const uint8_t *>(bytes.data()) + header.metadataOffset;
+    metadata = *decompress({frame, header.metadataSize}, format::MaxMetadataBytes);
+    flatbuffers::Verifier verifier(metadata.data(), metadata.size());
     EXPECT_TRUE(fbs::VerifyAdapterBuffer(verifier));
-    return fbs::GetAdapter(metadata);
+    return fbs::GetAdapter(metadata.data());
   }
   float valueAt(const fbs::Adapter *root, uint64_t offset, uint64_t index) {
     const char *image = bytes.data() + root->segments()->Get(0)->offset() + offset;

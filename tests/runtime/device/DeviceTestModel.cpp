@@ -111,7 +111,7 @@ void addKernels(TinyModel &tiny) {
 
 class Builder {
 public:
-  Builder(const std::string &name, bool adapters) {
+  Builder(fbs::ModelT &model, const std::string &name, bool adapters) : model(model) {
     program = std::make_unique<fbs::ProgramT>();
     program->name = name;
     program->rows_min = 1;
@@ -122,8 +122,8 @@ public:
     auto made = std::make_unique<fbs::BufferT>();
     made->name = name;
     made->space = space;
-    made->offset = expr(constant(offset));
-    made->size = expr(size);
+    made->offset = expr(model, constant(offset));
+    made->size = expr(model, size);
     program->buffers.push_back(std::move(made));
     return *program->buffers.back();
   }
@@ -139,13 +139,8 @@ public:
   fbs::CommandT &command(fbs::CommandKind kind, const std::vector<Range> &ranges) {
     auto made = std::make_unique<fbs::CommandT>();
     made->kind = kind;
-    for (const Range &range : ranges) {
-      auto view = std::make_unique<fbs::ViewT>();
-      view->buffer = range.buffer;
-      view->offset = expr(constant(range.offset));
-      view->size = expr(range.size);
-      made->views.push_back(std::move(view));
-    }
+    for (const Range &range : ranges)
+      made->views.emplace_back(range.buffer, expr(model, constant(range.offset)), expr(model, range.size));
     program->commands.push_back(std::move(made));
     return *program->commands.back();
   }
@@ -154,14 +149,15 @@ public:
     fbs::CommandT &made = command(fbs::CommandKind::Dispatch, ranges);
     made.kernel = kernel;
     for (const Terms &axis : grid)
-      made.grid.push_back(expr(axis));
+      made.grid.push_back(expr(model, axis));
     for (uint64_t value : push)
-      made.push.push_back(expr(constant(value)));
+      made.push.push_back(expr(model, constant(value)));
   }
   void barrier() { command(fbs::CommandKind::Barrier, {}); }
   std::unique_ptr<fbs::ProgramT> take() { return std::move(program); }
 
 private:
+  fbs::ModelT &model;
   std::unique_ptr<fbs::ProgramT> program;
 };
 
@@ -171,7 +167,7 @@ void addPrograms(fbs::ModelT &model) {
               records = constant(MaxRows * 16), one = constant(1), rows = symbol("rows"),
               outRows = symbol("out_rows");
 
-  Builder step("rows", false);
+  Builder step(model, "rows", false);
   step.buffer("table0", Space::Weight, 0, table);
   step.buffer("rows", Space::Step, 0, records).input = fbs::StepInput::Rows;
   step.buffer("outs", Space::Step, 256, records).input = fbs::StepInput::OutRows;
@@ -188,7 +184,7 @@ void addPrograms(fbs::ModelT &model) {
                 {Pieces, Pieces, Pieces});
   model.programs.push_back(step.take());
 
-  Builder moves("moves", false);
+  Builder moves(model, "moves", false);
   moves.buffer("table1", Space::Weight, TableBytes, table);
   moves.buffer("table2", Space::Weight, 2 * TableBytes, table);
   moves.logits(2 * TableBytes);
@@ -201,7 +197,7 @@ void addPrograms(fbs::ModelT &model) {
   moves.command(CommandKind::Copy, {{1, 0, table}, {2, TableBytes, table}});
   model.programs.push_back(moves.take());
 
-  Builder remember("remember", false);
+  Builder remember(model, "remember", false);
   remember.buffer("table1", Space::Weight, TableBytes, table);
   remember.buffer("cache", Space::Cache, 0, symbol("pages") * constant(512));
   remember.logits(TableBytes);
@@ -210,7 +206,7 @@ void addPrograms(fbs::ModelT &model) {
   remember.command(CommandKind::Copy, {{0, 0, table}, {1, 0, table}});
   model.programs.push_back(remember.take());
 
-  Builder pool("pool", true);
+  Builder pool(model, "pool", true);
   pool.buffer("pool", Space::Pool, 0, symbol("pool_bytes"));
   pool.logits(TableBytes);
   pool.command(CommandKind::Copy, {{0, 0, symbol("pool_bytes")}, {1, 0, symbol("pool_bytes")}});
@@ -256,7 +252,7 @@ TinyModel deviceTestModel() {
       symbol->maximum = TableBytes;
   }
   addPrograms(model);
-  model.arena_bytes = expr(constant(TableBytes));
+  model.arena_bytes = expr(model, constant(TableBytes));
   model.cache_page_bytes = 512;
   model.max_rows = MaxRows;
   model.vocab_size = TableBytes / (RowWidth * 4);

@@ -33,8 +33,8 @@ FakeDevice::FakeDevice(const ModelFile &model, const LoadSymbols &symbols) : mod
   for (const fbs::Program *program : *model.metadata().programs())
     for (const fbs::Buffer *buffer : *program->buffers())
       if (buffer->space() == fbs::Space::Step)
-        bytes = std::max(bytes, *evaluate(*buffer->offset(), symbolValues) +
-                                    *evaluate(*buffer->size(), symbolValues));
+        bytes = std::max(bytes, *evaluate(model.metadata(), buffer->offset(), symbolValues) +
+                                    *evaluate(model.metadata(), buffer->size(), symbolValues));
   stepMemory.assign(bytes, Stale);
 }
 
@@ -61,7 +61,8 @@ std::span<uint8_t> FakeDevice::range(size_t program, size_t buffer) {
   const fbs::Buffer &entry =
       *model.metadata().programs()->Get(uint32_t(program))->buffers()->Get(uint32_t(buffer));
   return std::span(stepMemory)
-      .subspan(*evaluate(*entry.offset(), symbolValues), *evaluate(*entry.size(), symbolValues));
+      .subspan(*evaluate(model.metadata(), entry.offset(), symbolValues),
+               *evaluate(model.metadata(), entry.size(), symbolValues));
 }
 
 std::span<uint8_t> FakeDevice::stepBuffer(size_t program, size_t buffer) { return range(program, buffer); }

@@ -43,12 +43,12 @@ struct Target {
 
   void push(const std::string &name, const Terms &value) {
     const auto found = std::find(kernel.push.begin(), kernel.push.end(), name);
-    command.push.at(size_t(found - kernel.push.begin())) = expr(value);
+    command.push.at(size_t(found - kernel.push.begin())) = expr(tiny.model, value);
   }
-  fbs::ViewT &view(const std::string &role) {
+  fbs::View &view(const std::string &role) {
     for (size_t i = 0; i < kernel.bindings.size(); ++i)
       if (kernel.bindings[i]->role == role)
-        return *command.views[i];
+        return command.views[i];
     throw std::out_of_range(role);
   }
   uint32_t bufferIndex(const std::string &name) {
@@ -81,12 +81,13 @@ Status withPush(const std::string &program, const std::string &kernel, const std
   return withDispatch(program, kernel, [&](Target &t) { t.push(name, constant(value)); });
 }
 Status withGrid(const std::string &program, const std::string &kernel, size_t axis, const Terms &value) {
-  return withDispatch(program, kernel, [&](Target &t) { t.command.grid[axis] = expr(value); });
+  return withDispatch(program, kernel, [&](Target &t) { t.command.grid[axis] = expr(t.tiny.model, value); });
 }
 /// The view of one binding cut to `size` bytes.
 Status withView(const std::string &program, const std::string &kernel, const std::string &role,
                 uint64_t size) {
-  return withDispatch(program, kernel, [&](Target &t) { t.view(role).size = expr(constant(size)); });
+  return withDispatch(program, kernel,
+                      [&](Target &t) { setSize(t.view(role), expr(t.tiny.model, constant(size))); });
 }
 constexpr uint64_t Huge = 0xffffffff; // what a loop would run to
 
@@ -107,8 +108,8 @@ TEST(Dispatch, RejectsSymbolInAShape) {
 TEST(Dispatch, RejectsTablesFromElsewhere) {
   const auto from = [](const std::string &kernel, const std::string &role, const std::string &buffer) {
     return withDispatch("many+", kernel, [&](Target &t) {
-      t.view(role).buffer = t.bufferIndex(buffer);
-      t.view(role).size = expr(constant(16));
+      setBuffer(t.view(role), t.bufferIndex(buffer));
+      setSize(t.view(role), expr(t.tiny.model, constant(16)));
     });
   };
   EXPECT_CORRUPT(from("attend", "rows", "x"),
@@ -130,9 +131,8 @@ TEST(Dispatch, RejectsPartOfThePool) { // a directory starts at its first byte
                  "takes pool from byte 0, 256 long, expected the whole");
   EXPECT_CORRUPT(withDispatch("one+", "linear+",
                               [](Target &t) {
-                                fbs::ViewT &view = t.view("pool");
-                                view.offset = expr(constant(256));
-                                view.size = expr(constant(1024));
+                                setOffset(t.view("pool"), expr(t.tiny.model, constant(256)));
+                                setSize(t.view("pool"), expr(t.tiny.model, constant(1024)));
                               }),
                  "takes pool from byte 256");
 }
@@ -204,7 +204,7 @@ TEST(Dispatch, BoundsTheSegmentsOfALinear) {
         head.push("first_tile", constant(first));
         head.push("segment_1", constant(segment));
         head.push("tiles", constant(2));
-        head.command.grid[0] = expr(constant(1));
+        head.command.grid[0] = expr(t.model, constant(1));
       }
     });
   };
@@ -224,11 +224,8 @@ TEST(Dispatch, BoundsOperandsAndBias) {
       kernel.bindings.push_back(std::move(binding));
       for (auto &program : t.model.programs) {
         Target head = target(t, program->name, "head");
-        auto view = std::make_unique<fbs::ViewT>();
-        view->buffer = head.bufferIndex(role == "bias" ? "embedding" : "qkv");
-        view->offset = expr(constant(0));
-        view->size = expr(constant(bytes));
-        head.command.views.push_back(std::move(view));
+        head.command.views.emplace_back(head.bufferIndex(role == "bias" ? "embedding" : "qkv"),
+                                        expr(t.model, constant(0)), expr(t.model, constant(bytes)));
       }
     });
   };
@@ -261,18 +258,16 @@ TEST(Dispatch, BoundsALinearThatRotatesHeads) {
         kernel.bindings.push_back(std::move(binding));
       }
       for (auto &program : t.model.programs) {
-        named(program->buffers, "angles").size = expr(constant(program->rows_max * frequencies * 8));
+        named(program->buffers, "angles").size = expr(t.model, constant(program->rows_max * frequencies * 8));
         for (auto &command : program->commands) {
           if (command->kind != fbs::CommandKind::Dispatch ||
               t.model.kernels[command->kernel]->name != "linear")
             continue;
           Target found = {t, *program, kernel, *command};
           for (const auto &one : added) {
-            auto view = std::make_unique<fbs::ViewT>();
-            view->buffer = found.bufferIndex(one.buffer);
-            view->offset = expr(constant(0));
-            view->size = expr(constant(std::min<uint64_t>(one.bytes, program->rows_max * 16)));
-            command->views.push_back(std::move(view));
+            const uint64_t bytes = std::min<uint64_t>(one.bytes, program->rows_max * 16);
+            command->views.emplace_back(found.bufferIndex(one.buffer), expr(t.model, constant(0)),
+                                        expr(t.model, constant(bytes)));
           }
           change(found);
         }
@@ -293,8 +288,9 @@ TEST(Dispatch, BoundsALinearThatRotatesHeads) {
   EXPECT_CORRUPT(withHeads(32, 16, pushed("tiles", 11)), "at tiles 0, 4 and 8 of 11, expected whole heads");
   EXPECT_CORRUPT(withHeads(32, 2, none), "rotates heads of 32 by a table of 2 frequencies");
   EXPECT_CORRUPT(withHeads(32, 16, none), "reaches 32 elements of angles, its view has 4");
-  EXPECT_CORRUPT(withHeads(32, 16, [](Target &t) { t.view("angles").size = expr(constant(128)); }),
-                 "elements of cache, its view has 4");
+  EXPECT_CORRUPT(
+      withHeads(32, 16, [](Target &t) { setSize(t.view("angles"), expr(t.tiny.model, constant(128))); }),
+      "elements of cache, its view has 4");
 }
 
 TEST(Dispatch, BoundsWhatAdaptersReach) {
@@ -349,8 +345,7 @@ TEST(Dispatch, BoundsWhatRidesOnAnAttend) {
                      Target attend = target(t, program->name, "attend");
                      const Target source = target(t, program->name, "linear+");
                      for (const char *role : {"stacks", "pool", "items", "t"})
-                       attend.command.views.push_back(
-                           std::make_unique<fbs::ViewT>(Target(source).view(role)));
+                       attend.command.views.push_back(Target(source).view(role));
                    }
                  }),
                  "attend shrinks heads of 4, expected a multiple of 32");
@@ -526,8 +521,8 @@ TEST(ModelLimits, Buffers) {
         buffers.push_back(std::make_unique<fbs::BufferT>());
         buffers.back()->name = std::to_string(buffers.size());
         buffers.back()->space = fbs::Space::Arena;
-        buffers.back()->offset = expr(constant(0));
-        buffers.back()->size = expr(constant(0));
+        buffers.back()->offset = expr(t.model, constant(0));
+        buffers.back()->size = expr(t.model, constant(0));
       }
     });
   };
@@ -539,14 +534,7 @@ TEST(ModelLimits, Buffers) {
 template <typename Build> Bytes fileOf(Build build) {
   flatbuffers::FlatBufferBuilder builder;
   build(builder);
-  const uint64_t size = builder.GetSize();
-  Bytes bytes(64 + size, 0);
-  std::memcpy(bytes.data(), "LRCM\1", 5);
-  bytes[16] = 64;
-  std::memcpy(bytes.data() + 24, &size, 8);
-  std::memcpy(bytes.data() + 64, builder.GetBufferPointer(), size);
-  sealHeader(bytes);
-  return bytes;
+  return bareModelFile({builder.GetBufferPointer(), builder.GetSize()});
 }
 
 // FlatBuffers' verifier walks a list of strings again for each table that shares it, and counts tables alone:

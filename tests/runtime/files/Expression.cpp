@@ -13,7 +13,11 @@ using namespace test;
 /// An expression in a buffer of its own.
 class Packed {
 public:
-  explicit Packed(const Terms &terms) { builder.Finish(fbs::Expr::Pack(builder, expr(terms).get())); }
+  explicit Packed(const Terms &terms) {
+    fbs::ExprT table;
+    table.terms = terms;
+    builder.Finish(fbs::Expr::Pack(builder, &table));
+  }
   const fbs::Expr &operator*() const { return *flatbuffers::GetRoot<fbs::Expr>(builder.GetBufferPointer()); }
 
 private:

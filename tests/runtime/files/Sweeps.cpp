@@ -1,8 +1,9 @@
 // Sweeps.cpp - what a file may hold, edited everywhere: every length, a bit in every byte, every number of
-// the metadata. As the edit leaves it, the digests refuse the file. With the digests made anew the checks
-// have to: refused, or loaded and run to an end over a device that gives finite logits. Nothing allocates
-// more than the file and 64 MiB. The large file's numbers are sampled; LORAC_SWEEP=all takes all of them,
-// LORAC_SWEEP=SEED another sample.
+// the metadata. As an edit leaves them, files are refused by their digests
+// (ModelFile.RejectsEveryFlippedBit); with the digests made anew the checks have to: refused, or loaded and
+// run to an end over a device that gives finite logits. Nothing allocates more than the file, what its
+// metadata decompresses to and 64 MiB. The large file's numbers are sampled; LORAC_SWEEP=all takes all of
+// them, LORAC_SWEEP=SEED another sample.
 #include "runtime/engine/Engine.h"
 #include "runtime/engine/ModelText.h"
 #include "runtime/files/AdapterFile.h"
@@ -80,31 +81,24 @@ bool isRefusal(Code code) { return code == Code::CorruptFile || code == Code::Un
 // ---- digests made anew
 // -----------------------------------------------------------------------------------------
 
-void store(Bytes &file, const fbs::Hash &place, const Digest &digest) {
-  const auto offset = place.bytes()->Data() - file.data();
-  std::copy(digest.begin(), digest.end(), file.begin() + offset);
+void store(const fbs::Hash &place, const Digest &digest) {
+  // It lies in the copy of the metadata that is being sealed.
+  std::copy(digest.begin(), digest.end(), const_cast<uint8_t *>(place.bytes()->Data()));
 }
 
-void resealSegments(Bytes &file, const container::Segments &segments) {
+void resealSegments(const Bytes &file, const container::Segments &segments) {
   if (!container::isAligned(segments))
     return;
   for (const fbs::Segment *segment : segments)
     if (rangeInside(segment->offset(), segment->size(), file.size()))
-      store(file, segment->hash(), sha256(container::segmentBytes(file, *segment)));
+      store(segment->hash(), sha256(container::segmentBytes(file, *segment)));
 }
 
-std::span<const uint8_t> metadataOf(const Bytes &file) {
-  uint64_t size;
-  std::memcpy(&size, file.data() + offsetof(format::Header, metadataSize), sizeof(size));
-  return {file.data() + sizeof(format::Header),
-          size_t(std::min<uint64_t>(size, file.size() - sizeof(format::Header)))};
-}
-
-/// Every digest of a file that has any: of segments, of the base, of the metadata.
-void resealModel(Bytes &file) {
-  flatbuffers::Verifier verifier = container::metadataVerifier(metadataOf(file));
-  if (hasBoundedNames(metadataOf(file)) && fbs::VerifyModelBuffer(verifier)) {
-    const fbs::Model &model = *fbs::GetModel(metadataOf(file).data());
+/// Puts `metadata` in, with every digest made anew: of segments, of the base, of the metadata.
+void sealModel(Bytes &file, Bytes metadata) {
+  flatbuffers::Verifier verifier = container::metadataVerifier(metadata);
+  if (hasBoundedNames(metadata) && fbs::VerifyModelBuffer(verifier)) {
+    const fbs::Model &model = *fbs::GetModel(metadata.data());
     resealSegments(file, *model.segments());
     const auto aligned = [](const fbs::BaseTensor *tensor) { return container::isAligned(*tensor->shape()); };
     if (std::all_of(model.base()->begin(), model.base()->end(), aligned)) {
@@ -113,17 +107,17 @@ void resealModel(Bytes &file) {
         hash.add({container::view(*tensor->name()),
                   {tensor->shape()->data(), tensor->shape()->size()},
                   container::digestOf(*tensor->hash())});
-      store(file, *model.fingerprint(), hash.finish());
+      store(*model.fingerprint(), hash.finish());
     }
   }
-  sealHeader(file);
+  replaceMetadata(file, metadata);
 }
 
-void resealAdapter(Bytes &file) {
-  flatbuffers::Verifier verifier = container::metadataVerifier(metadataOf(file));
+void sealAdapter(Bytes &file, Bytes metadata) {
+  flatbuffers::Verifier verifier = container::metadataVerifier(metadata);
   if (fbs::VerifyAdapterBuffer(verifier))
-    resealSegments(file, *fbs::GetAdapter(metadataOf(file).data())->segments());
-  sealHeader(file);
+    resealSegments(file, *fbs::GetAdapter(metadata.data())->segments());
+  replaceMetadata(file, metadata);
 }
 
 // ---- use of what loads
@@ -148,7 +142,7 @@ public:
     for (const fbs::Program *program : *model.metadata().programs())
       for (const fbs::Buffer *buffer : *program->buffers())
         if (buffer->space() == fbs::Space::Step || buffer->space() == fbs::Space::Out)
-          if (evaluate(*buffer->size(), symbols).value_or(UINT64_MAX) > Memory)
+          if (evaluate(model.metadata(), buffer->size(), symbols).value_or(UINT64_MAX) > Memory)
             return Status(Code::OutOfMemory) << "the device has " << Memory << " bytes";
     return Status::ok();
   }
@@ -173,7 +167,7 @@ private:
     const fbs::Buffer &entry =
         *model.metadata().programs()->Get(uint32_t(program))->buffers()->Get(uint32_t(buffer));
     Bytes &bytes = buffers[{program, buffer}];
-    bytes.resize(*evaluate(*entry.size(), symbols));
+    bytes.resize(*evaluate(model.metadata(), entry.size(), symbols));
     return bytes;
   }
 
@@ -228,8 +222,8 @@ struct Outcome {
   size_t refused = 0, loaded = 0, ran = 0;
 };
 
-/// Parses the edited file and uses what loads.
-void tryModel(const Bytes &file, Outcome &outcome) {
+/// Parses the edited file, whose metadata has that many bytes, and uses what loads.
+void tryModel(const Bytes &file, size_t metadataBytes, Outcome &outcome) {
   Status loaded, text, ran;
   const size_t held = heldBy([&] {
     auto model = ModelFile::parse(file, "x.lorac");
@@ -243,7 +237,7 @@ void tryModel(const Bytes &file, Outcome &outcome) {
     ran = runModel(*model, nullptr);
     text = useText(**model);
   });
-  ASSERT_LE(held, file.size() + Allowance);
+  ASSERT_LE(held, file.size() + metadataBytes + Allowance);
   ASSERT_TRUE(loaded.isOk() || isRefusal(loaded.code())) << loaded.message();
   ASSERT_NE(ran.code(), Code::Internal) << ran.message();
   ASSERT_NE(text.code(), Code::Internal) << text.message();
@@ -251,7 +245,8 @@ void tryModel(const Bytes &file, Outcome &outcome) {
   outcome.ran += loaded.isOk() && ran.isOk();
 }
 
-void tryAdapter(const std::shared_ptr<const ModelFile> &model, const Bytes &file, Outcome &outcome) {
+void tryAdapter(const std::shared_ptr<const ModelFile> &model, const Bytes &file, size_t metadataBytes,
+                Outcome &outcome) {
   Status loaded, ran;
   const size_t held = heldBy([&] {
     auto adapter = AdapterFile::parse(file, "x.lora");
@@ -259,7 +254,7 @@ void tryAdapter(const std::shared_ptr<const ModelFile> &model, const Bytes &file
     if (adapter)
       ran = runModel(model, adapter->get());
   });
-  ASSERT_LE(held, file.size() + Allowance);
+  ASSERT_LE(held, file.size() + metadataBytes + Allowance);
   ASSERT_TRUE(loaded.isOk() || isRefusal(loaded.code())) << loaded.message();
   ASSERT_NE(ran.code(), Code::Internal) << ran.message();
   ++(loaded.isOk() ? outcome.loaded : outcome.refused);
@@ -271,7 +266,7 @@ void tryAdapter(const std::shared_ptr<const ModelFile> &model, const Bytes &file
 
 constexpr uint64_t Numbers[] = {0, 1, UINT64_MAX, UINT64_MAX - 1, uint64_t(1) << 31, uint64_t(1) << 32};
 
-/// Calls `visit(file)` for each number of the metadata set to each value: at multiples of 4 a u32, at
+/// Calls `visit(metadata)` for each number of the metadata set to each value: at multiples of 4 a u32, at
 /// multiples of 8 a u64 too. Of all these, about one in `every`.
 void sweepNumbers(const Bytes &original, uint32_t every, const std::function<void(const Bytes &)> &visit) {
   const char *wish = std::getenv("LORAC_SWEEP");
@@ -280,10 +275,9 @@ void sweepNumbers(const Bytes &original, uint32_t every, const std::function<voi
   std::mt19937 random(seed);
   if (every > 1 && !all)
     std::printf("LORAC_SWEEP=%u takes this sample, one in %u\n", seed, every);
-  const size_t end = sizeof(format::Header) + metadataOf(original).size();
   size_t visited = 0;
   for (size_t width : {sizeof(uint32_t), sizeof(uint64_t)})
-    for (size_t at = sizeof(format::Header); at + width <= end; at += width)
+    for (size_t at = 0; at + width <= original.size(); at += width)
       for (uint64_t value : Numbers) {
         if (width == sizeof(uint32_t) && value == uint64_t(1) << 32)
           continue;
@@ -296,7 +290,7 @@ void sweepNumbers(const Bytes &original, uint32_t every, const std::function<voi
         ++visited;
         ASSERT_NO_FATAL_FAILURE(visit(edited)) << width << " bytes at " << at << " set to " << value;
       }
-  std::printf("%zu files\n", visited);
+  std::printf("%zu edits\n", visited);
 }
 
 void report(const Outcome &outcome) {
@@ -306,14 +300,11 @@ void report(const Outcome &outcome) {
 }
 
 void sweepModelNumbers(const Bytes &file, uint32_t every, bool runs) {
-  sweepNumbers(file, every, [](const Bytes &edited) {
-    ASSERT_EQ(ModelFile::parse(edited, "x").status().code(), Code::CorruptFile); // by its digest
-  });
   Outcome outcome;
-  sweepNumbers(file, every, [&](const Bytes &edited) {
-    Bytes sealed = edited;
-    resealModel(sealed);
-    tryModel(sealed, outcome);
+  sweepNumbers(metadataOf(file), every, [&](const Bytes &metadata) {
+    Bytes sealed = file;
+    sealModel(sealed, metadata);
+    tryModel(sealed, metadata.size(), outcome);
   });
   report(outcome);
   EXPECT_EQ(outcome.ran > 0, runs);
@@ -328,36 +319,43 @@ TEST(Sweeps, NumbersOfABundle) {
   ASSERT_OK(model);
   const Bytes file = tinyAdapter().bytes();
   ASSERT_OK(AdapterFile::parse(file, "tiny.lora"));
-  sweepNumbers(file, 1, [](const Bytes &edited) {
-    ASSERT_EQ(AdapterFile::parse(edited, "x").status().code(), Code::CorruptFile);
-  });
   Outcome outcome;
-  sweepNumbers(file, 1, [&](const Bytes &edited) {
-    Bytes sealed = edited;
-    resealAdapter(sealed);
-    tryAdapter(*model, sealed, outcome);
+  sweepNumbers(metadataOf(file), 1, [&](const Bytes &metadata) {
+    Bytes sealed = file;
+    sealAdapter(sealed, metadata);
+    tryAdapter(*model, sealed, metadata.size(), outcome);
   });
   report(outcome);
   EXPECT_GT(outcome.ran, 0u);
 }
 
-// ModelFile.RejectsEveryTruncation and AdapterFile.RejectsEveryTruncation leave the digests alone.
+// ModelFile.RejectsEveryTruncation and AdapterFile.RejectsEveryTruncation leave the digests alone. Here the
+// metadata follows wherever the file is cut, and is cut itself.
 TEST(Sweeps, LengthsUnderAFreshDigest) {
-  for (const Bytes &file : {minimalModel().bytes(), tinyAdapter().bytes()})
-    for (size_t size = sizeof(format::Header); size < file.size(); ++size) {
-      Bytes cut(file.begin(), file.begin() + ptrdiff_t(size));
-      // The metadata's size too, where the cut goes through it.
-      const uint64_t metadata = std::min<uint64_t>(metadataOf(file).size(), size - sizeof(format::Header));
-      std::memcpy(cut.data() + offsetof(format::Header, metadataSize), &metadata, sizeof(metadata));
-      file[3] == format::ModelMagic[3] ? resealModel(cut) : resealAdapter(cut);
+  for (const Bytes &file : {minimalModel().bytes(), tinyAdapter().bytes()}) {
+    const bool isModel = file[3] == format::ModelMagic[3];
+    const Bytes metadata = metadataOf(file);
+    const auto refuse = [&](Bytes &cut, const Bytes &part) {
+      isModel ? sealModel(cut, part) : sealAdapter(cut, part);
       Status status;
       const size_t held = heldBy([&] {
-        status = file[3] == format::ModelMagic[3] ? ModelFile::parse(cut, "x").status()
-                                                  : AdapterFile::parse(cut, "x").status();
+        status = isModel ? ModelFile::parse(cut, "x").status() : AdapterFile::parse(cut, "x").status();
       });
-      ASSERT_EQ(status.code(), Code::CorruptFile) << size << ": " << status.message();
-      ASSERT_LE(held, cut.size() + Allowance);
+      ASSERT_EQ(status.code(), Code::CorruptFile) << cut.size() << ": " << status.message();
+      ASSERT_LE(held, cut.size() + part.size() + Allowance);
+    };
+    uint64_t end;
+    std::memcpy(&end, file.data() + offsetof(format::Header, metadataOffset), sizeof(end));
+    for (uint64_t size = sizeof(format::Header); size < end; ++size) {
+      Bytes cut(file.begin(), file.begin() + ptrdiff_t(size));
+      std::memcpy(cut.data() + offsetof(format::Header, metadataOffset), &size, sizeof(size));
+      ASSERT_NO_FATAL_FAILURE(refuse(cut, metadata));
     }
+    for (size_t size = 0; size + 8 < metadata.size(); ++size) { // its last bytes may be padding
+      Bytes cut = file;
+      ASSERT_NO_FATAL_FAILURE(refuse(cut, Bytes(metadata.begin(), metadata.begin() + ptrdiff_t(size))));
+    }
+  }
 }
 
 TEST(Sweeps, BitsUnderFreshDigests) {
@@ -365,21 +363,27 @@ TEST(Sweeps, BitsUnderFreshDigests) {
   const Bytes modelBytes = tinyModel().bytes();
   auto model = ModelFile::parse(modelBytes, "tiny.lorac");
   ASSERT_OK(model);
-  const auto sweep = [&](const Bytes &file, const std::function<void(Bytes &)> &use) {
-    for (size_t i = 0; i < file.size(); ++i) {
-      Bytes flipped = file;
-      flipped[i] ^= uint8_t(1u << (i % 8));
-      ASSERT_NO_FATAL_FAILURE(use(flipped)) << "bit " << i % 8 << " of byte " << i;
+  // Of the metadata and of what lies before it.
+  const auto sweep = [&](const Bytes &file, const std::function<void(Bytes &, Bytes &)> &use) {
+    const Bytes metadata = metadataOf(file);
+    uint64_t end;
+    std::memcpy(&end, file.data() + offsetof(format::Header, metadataOffset), sizeof(end));
+    for (size_t i = 0; i < end + metadata.size(); ++i) {
+      if (i >= offsetof(format::Header, metadataOffset) && i < sizeof(format::Header))
+        continue; // replaceMetadata sets them
+      Bytes flipped = file, content = metadata;
+      (i < end ? flipped[i] : content[i - end]) ^= uint8_t(1u << (i % 8));
+      ASSERT_NO_FATAL_FAILURE(use(flipped, content)) << "bit " << i % 8 << " of byte " << i;
     }
   };
-  sweep(minimalModel().bytes(), [&](Bytes &file) {
-    resealModel(file);
-    tryModel(file, models);
+  sweep(minimalModel().bytes(), [&](Bytes &file, Bytes &metadata) {
+    sealModel(file, metadata);
+    tryModel(file, metadata.size(), models);
   });
   report(models);
-  sweep(tinyAdapter().bytes(), [&](Bytes &file) {
-    resealAdapter(file);
-    tryAdapter(*model, file, adapters);
+  sweep(tinyAdapter().bytes(), [&](Bytes &file, Bytes &metadata) {
+    sealAdapter(file, metadata);
+    tryAdapter(*model, file, metadata.size(), adapters);
   });
   report(adapters);
 }

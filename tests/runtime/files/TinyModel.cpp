@@ -19,6 +19,8 @@ namespace lorac::test {
 
 namespace {
 
+constexpr int FastCompression = 1; // sweeps write a file for each byte of one
+
 fbs::Hash hashOf(const Digest &digest) {
   return fbs::Hash(flatbuffers::span<const uint8_t, 32>(digest.data(), 32));
 }
@@ -27,29 +29,20 @@ fbs::Hash hashOf(const Digest &digest) {
 Bytes layOut(const char (&magic)[4], const std::vector<Bytes> &segments, std::vector<fbs::Segment> &records,
              const EditSegments &edit, const std::function<Bytes()> &metadata) {
   records.assign(segments.size(), fbs::Segment());
-  uint64_t end = sizeof(format::Header) + metadata().size();
+  Bytes file(sizeof(format::Header), 0);
   for (size_t i = 0; i < segments.size(); ++i) {
-    uint64_t offset = roundUp(end, format::SegmentAlignment);
-    records[i] = fbs::Segment(offset, segments[i].size(), hashOf(sha256(segments[i])));
-    end = offset + segments[i].size();
+    file.resize(roundUp(file.size(), format::SegmentAlignment), 0);
+    records[i] = fbs::Segment(file.size(), segments[i].size(), hashOf(sha256(segments[i])));
+    file.insert(file.end(), segments[i].begin(), segments[i].end());
   }
-  const std::vector<fbs::Segment> placed = records;
   if (edit)
     edit(records);
-  const Bytes packed = metadata();
-  Bytes file(size_t(end), 0);
   format::Header header = {};
   std::memcpy(header.magic, magic, 4);
-  header.version = 1;
-  header.metadataOffset = 64;
-  header.metadataSize = packed.size();
+  header.version = 2;
+  header.metadataOffset = file.size();
   std::memcpy(file.data(), &header, sizeof(header));
-  // An edit may have changed how many records there are; then the metadata's end moves over what follows.
-  file.resize(std::max<size_t>(file.size(), sizeof(header) + packed.size()));
-  std::copy(packed.begin(), packed.end(), file.begin() + sizeof(header));
-  for (size_t i = 0; i < segments.size(); ++i)
-    std::copy(segments[i].begin(), segments[i].end(), file.begin() + ptrdiff_t(placed[i].offset()));
-  sealHeader(file);
+  replaceMetadata(file, metadata());
   return file;
 }
 
@@ -72,7 +65,7 @@ constexpr uint32_t NoSegment = 0xffffffff, NullSite = 4;
 /// Builds one program; buffers get their places in the order they are made.
 class ProgramBuilder {
 public:
-  ProgramBuilder(const fbs::ModelT &model, const std::string &name, uint32_t rowsMin, uint32_t rowsMax,
+  ProgramBuilder(fbs::ModelT &model, const std::string &name, uint32_t rowsMin, uint32_t rowsMax,
                  bool adapters)
       : model(model) {
     program = std::make_unique<fbs::ProgramT>();
@@ -86,8 +79,8 @@ public:
     auto made = std::make_unique<fbs::BufferT>();
     made->name = name;
     made->space = space;
-    made->offset = expr(offset);
-    made->size = expr(size);
+    made->offset = expr(model, offset);
+    made->size = expr(model, size);
     indices[name] = uint32_t(program->buffers.size());
     program->buffers.push_back(std::move(made));
     return *program->buffers.back();
@@ -115,9 +108,9 @@ public:
     for (const std::string &name : views)
       command->views.push_back(view(name));
     for (const Terms &axis : {x, y, constant(1)})
-      command->grid.push_back(expr(axis));
+      command->grid.push_back(expr(model, axis));
     for (const Terms &value : push)
-      command->push.push_back(expr(value));
+      command->push.push_back(expr(model, value));
     program->commands.push_back(std::move(command));
     barrier();
   }
@@ -144,15 +137,12 @@ public:
   std::unique_ptr<fbs::ProgramT> take() { return std::move(program); }
 
 private:
-  std::unique_ptr<fbs::ViewT> view(const std::string &name) const {
-    auto made = std::make_unique<fbs::ViewT>();
-    made->buffer = indices.at(name);
-    made->offset = expr(constant(0));
-    made->size = std::make_unique<fbs::ExprT>(*program->buffers[made->buffer]->size);
-    return made;
+  fbs::View view(const std::string &name) {
+    const uint32_t buffer = indices.at(name);
+    return {buffer, expr(model, constant(0)), program->buffers[buffer]->size};
   }
 
-  const fbs::ModelT &model;
+  fbs::ModelT &model;
   std::unique_ptr<fbs::ProgramT> program;
   std::map<std::string, uint32_t> indices;
   std::map<fbs::Space, Terms> ends;
@@ -271,7 +261,7 @@ fbs::EpilogueTerm term(fbs::EpilogueOp op, uint16_t index = 0, float value = 0) 
   return fbs::EpilogueTerm(value, index, op);
 }
 
-std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std::string &name,
+std::unique_ptr<fbs::ProgramT> buildProgram(fbs::ModelT &model, const std::string &name,
                                             uint32_t rowsMin, uint32_t rowsMax, bool adapters,
                                             Terms &arenaEnd) {
   using fbs::Space, fbs::StepInput;
@@ -373,19 +363,42 @@ std::unique_ptr<fbs::ProgramT> buildProgram(const fbs::ModelT &model, const std:
 void sealHeader(Bytes &file) {
   format::Header header;
   std::memcpy(&header, file.data(), sizeof(header));
+  const size_t start = size_t(std::min<uint64_t>(header.metadataOffset, file.size()));
   Sha256 hash;
   hash.update(file.data(), offsetof(format::Header, digest));
-  hash.update(file.data() + sizeof(header),
-              size_t(std::min<uint64_t>(header.metadataSize, file.size() - sizeof(header))));
+  hash.update(file.data() + start, size_t(std::min<uint64_t>(header.metadataSize, file.size() - start)));
   const Digest digest = hash.finish();
   std::copy(digest.begin(), digest.end(), file.begin() + offsetof(format::Header, digest));
+}
+
+Bytes metadataOf(const Bytes &file) {
+  format::Header header;
+  std::memcpy(&header, file.data(), sizeof(header));
+  return *decompress({file.data() + header.metadataOffset, size_t(header.metadataSize)},
+                     format::MaxMetadataBytes);
+}
+
+void replaceMetadata(Bytes &file, std::span<const uint8_t> metadata) {
+  const Bytes frame = *compress(metadata, FastCompression);
+  format::Header header;
+  std::memcpy(&header, file.data(), sizeof(header));
+  header.metadataSize = frame.size();
+  std::memcpy(file.data(), &header, sizeof(header));
+  file.resize(size_t(header.metadataOffset));
+  file.insert(file.end(), frame.begin(), frame.end());
+  sealHeader(file);
+}
+
+Bytes bareModelFile(std::span<const uint8_t> metadata) {
+  std::vector<fbs::Segment> none;
+  return layOut(format::ModelMagic, {}, none, {}, [&] { return Bytes(metadata.begin(), metadata.end()); });
 }
 
 Bytes TinyModel::bytes(const EditSegments &edit) {
   std::vector<Bytes> stored = segments;
   const size_t codeSegments = compressesCode ? model.first_weight_segment : 0;
   for (size_t i = 0; i < std::min(codeSegments, stored.size()); ++i)
-    stored[i] = *compress(stored[i]);
+    stored[i] = *compress(stored[i], FastCompression);
   return layOut(format::ModelMagic, stored, model.segments, edit,
                 [&] { return pack<fbs::ModelT, fbs::Model>(model, fbs::ModelIdentifier()); });
 }
@@ -469,7 +482,7 @@ TinyModel tinyModel() {
                                             shape.rowsMin, shape.rowsMax, adapters, end));
       largestArena = largestArena.empty() ? end : binary(fbs::ExprOp::Max, largestArena, end);
     }
-  model.arena_bytes = expr(largestArena);
+  model.arena_bytes = expr(model, largestArena);
 
   model.vocab_size = Vocabulary;
   model.max_context = 64;
@@ -539,7 +552,7 @@ TinyModel minimalModel() {
   b.dispatch("embed", {"embedding", "rows", "logits"}, constant(1), symbol("rows"),
              {constant(1), constant(2), constant(0), constant(Vocabulary)});
   model.programs.push_back(b.take());
-  model.arena_bytes = expr(constant(0));
+  model.arena_bytes = expr(model, constant(0));
   model.vocab_size = Vocabulary;
   model.max_context = 64;
   model.max_rows = 1;
@@ -619,10 +632,20 @@ Terms binary(fbs::ExprOp op, const Terms &a, const Terms &b) {
 
 Terms ceilDiv(const Terms &a, const Terms &b) { return binary(fbs::ExprOp::CeilDiv, a, b); }
 
-std::unique_ptr<fbs::ExprT> expr(const Terms &terms) {
-  auto made = std::make_unique<fbs::ExprT>();
-  made->terms = terms;
-  return made;
+uint32_t expr(fbs::ModelT &model, const Terms &terms) {
+  const auto isIt = [&](const std::unique_ptr<fbs::ExprT> &known) {
+    return std::equal(known->terms.begin(), known->terms.end(), terms.begin(), terms.end(),
+                      [](const fbs::ExprTerm &a, const fbs::ExprTerm &b) {
+                        return a.op() == b.op() && a.value() == b.value();
+                      });
+  };
+  const auto found = std::find_if(model.expressions.begin(), model.expressions.end(), isIt);
+  const auto index = uint32_t(found - model.expressions.begin());
+  if (found == model.expressions.end()) {
+    model.expressions.push_back(std::make_unique<fbs::ExprT>());
+    model.expressions.back()->terms = terms;
+  }
+  return index;
 }
 
 } // namespace lorac::test

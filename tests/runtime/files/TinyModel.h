@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,14 @@ using EditSegments = std::function<void(std::vector<fbs::Segment> &)>;
 
 /// Writes the digest of header and metadata anew, after an edit of their bytes.
 void sealHeader(Bytes &file);
+/// What the metadata of a whole file decompresses to.
+Bytes metadataOf(const Bytes &file);
+/// Puts `metadata`, compressed, in the place of what begins where the header says; seals the header.
+void replaceMetadata(Bytes &file, std::span<const uint8_t> metadata);
+/// A model file of that metadata and no segments.
+Bytes bareModelFile(std::span<const uint8_t> metadata);
 
-/// A model file in parts. bytes() lays the segments out behind the metadata and fills in offsets and digests;
+/// A model file in parts. bytes() lays the segments out before the metadata and fills in offsets and digests;
 /// everything else stands in the file as `model` has it, right or wrong.
 struct TinyModel {
   fbs::ModelT model;
@@ -64,7 +71,16 @@ Terms binary(fbs::ExprOp op, const Terms &a, const Terms &b);
 inline Terms operator+(const Terms &a, const Terms &b) { return binary(fbs::ExprOp::Add, a, b); }
 inline Terms operator*(const Terms &a, const Terms &b) { return binary(fbs::ExprOp::Mul, a, b); }
 Terms ceilDiv(const Terms &a, const Terms &b);
-std::unique_ptr<fbs::ExprT> expr(const Terms &terms);
+/// The number of that expression in `model`, which gets it where it is new.
+uint32_t expr(fbs::ModelT &model, const Terms &terms);
+/// A view's fields: structs of FlatBuffers are not open for edits.
+inline void setBuffer(fbs::View &view, uint32_t buffer) {
+  view = fbs::View(buffer, view.offset(), view.size());
+}
+inline void setOffset(fbs::View &view, uint32_t offset) {
+  view = fbs::View(view.buffer(), offset, view.size());
+}
+inline void setSize(fbs::View &view, uint32_t size) { view = fbs::View(view.buffer(), view.offset(), size); }
 
 } // namespace lorac::test
 
