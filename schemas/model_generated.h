@@ -2376,8 +2376,9 @@ flatbuffers::Offset<AddedToken> CreateAddedToken(flatbuffers::FlatBufferBuilder 
 
 struct TokenizerT : public flatbuffers::NativeTable {
   typedef Tokenizer TableType;
-  std::vector<std::string> tokens{};
-  std::vector<uint32_t> merges{};
+  std::vector<uint16_t> token_lengths{};
+  std::vector<uint8_t> token_texts{};
+  std::vector<uint8_t> merge_planes{};
   std::vector<lorac::fbs::TokenKind> kinds{};
   std::vector<std::unique_ptr<lorac::fbs::AddedTokenT>> added{};
   lorac::fbs::PreTokenizer pre_tokenizer = lorac::fbs::PreTokenizer::None;
@@ -2401,7 +2402,11 @@ struct TokenizerT : public flatbuffers::NativeTable {
   TokenizerT &operator=(TokenizerT o) FLATBUFFERS_NOEXCEPT;
 };
 
-/// BPE. `tokens`: the token strings, index = id (ids without a token are empty strings). `merges`: pairs of token ids in order of rank.
+/// BPE. Tokens, index = id: `token_lengths` has the bytes of each one's string in `token_texts`, which has them back to back; 0 for a token
+/// that a merge makes (then the strings of the merge's sides, joined, are its own) and for an id without a token. `merge_planes`: of the
+/// merges, in order of rank, three numbers of three bytes: the ids of left and right, and the id of the product less the one after the
+/// last merge's product (before the first: 0), modulo 2^24; first byte 0 of all lefts, then byte 1, byte 2, then the rights', then the
+/// products'. Sides have a string, in `token_texts` or by a merge of lower rank.
 /// `add_prefix_space`: before a text that starts with none; with `prefix_first_only` (Marked rules) only at the very beginning.
 /// `byte_fallback` (Text): a character that is no token becomes its bytes' tokens of kind Byte, where all are there. `fuse_unknown`:
 /// unknown characters in a row are one unk_id. `strip_leading_space` (Text): a decoded text loses one space at its start.
@@ -2409,31 +2414,35 @@ struct Tokenizer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef TokenizerT NativeTableType;
   typedef TokenizerBuilder Builder;
   enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
-    VT_TOKENS = 4,
-    VT_MERGES = 6,
-    VT_KINDS = 8,
-    VT_ADDED = 10,
-    VT_PRE_TOKENIZER = 12,
-    VT_NORMALIZER = 14,
-    VT_ADD_PREFIX_SPACE = 16,
-    VT_IGNORE_MERGES = 18,
-    VT_DIGITS_ALONE = 20,
-    VT_PREFIX_IDS = 22,
-    VT_SUFFIX_IDS = 24,
-    VT_BOS_ID = 26,
-    VT_EOS_ID = 28,
-    VT_UNK_ID = 30,
-    VT_ALPHABET = 32,
-    VT_BYTE_FALLBACK = 34,
-    VT_FUSE_UNKNOWN = 36,
-    VT_STRIP_LEADING_SPACE = 38,
-    VT_PREFIX_FIRST_ONLY = 40
+    VT_TOKEN_LENGTHS = 4,
+    VT_TOKEN_TEXTS = 6,
+    VT_MERGE_PLANES = 8,
+    VT_KINDS = 10,
+    VT_ADDED = 12,
+    VT_PRE_TOKENIZER = 14,
+    VT_NORMALIZER = 16,
+    VT_ADD_PREFIX_SPACE = 18,
+    VT_IGNORE_MERGES = 20,
+    VT_DIGITS_ALONE = 22,
+    VT_PREFIX_IDS = 24,
+    VT_SUFFIX_IDS = 26,
+    VT_BOS_ID = 28,
+    VT_EOS_ID = 30,
+    VT_UNK_ID = 32,
+    VT_ALPHABET = 34,
+    VT_BYTE_FALLBACK = 36,
+    VT_FUSE_UNKNOWN = 38,
+    VT_STRIP_LEADING_SPACE = 40,
+    VT_PREFIX_FIRST_ONLY = 42
   };
-  const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>> *tokens() const {
-    return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>> *>(VT_TOKENS);
+  const flatbuffers::Vector<uint16_t> *token_lengths() const {
+    return GetPointer<const flatbuffers::Vector<uint16_t> *>(VT_TOKEN_LENGTHS);
   }
-  const flatbuffers::Vector<uint32_t> *merges() const {
-    return GetPointer<const flatbuffers::Vector<uint32_t> *>(VT_MERGES);
+  const flatbuffers::Vector<uint8_t> *token_texts() const {
+    return GetPointer<const flatbuffers::Vector<uint8_t> *>(VT_TOKEN_TEXTS);
+  }
+  const flatbuffers::Vector<uint8_t> *merge_planes() const {
+    return GetPointer<const flatbuffers::Vector<uint8_t> *>(VT_MERGE_PLANES);
   }
   const flatbuffers::Vector<lorac::fbs::TokenKind> *kinds() const {
     return GetPointer<const flatbuffers::Vector<lorac::fbs::TokenKind> *>(VT_KINDS);
@@ -2488,11 +2497,12 @@ struct Tokenizer FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
-           VerifyOffsetRequired(verifier, VT_TOKENS) &&
-           verifier.VerifyVector(tokens()) &&
-           verifier.VerifyVectorOfStrings(tokens()) &&
-           VerifyOffsetRequired(verifier, VT_MERGES) &&
-           verifier.VerifyVector(merges()) &&
+           VerifyOffsetRequired(verifier, VT_TOKEN_LENGTHS) &&
+           verifier.VerifyVector(token_lengths()) &&
+           VerifyOffsetRequired(verifier, VT_TOKEN_TEXTS) &&
+           verifier.VerifyVector(token_texts()) &&
+           VerifyOffsetRequired(verifier, VT_MERGE_PLANES) &&
+           verifier.VerifyVector(merge_planes()) &&
            VerifyOffsetRequired(verifier, VT_KINDS) &&
            verifier.VerifyVector(kinds()) &&
            VerifyOffset(verifier, VT_ADDED) &&
@@ -2526,11 +2536,14 @@ struct TokenizerBuilder {
   typedef Tokenizer Table;
   flatbuffers::FlatBufferBuilder &fbb_;
   flatbuffers::uoffset_t start_;
-  void add_tokens(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>> tokens) {
-    fbb_.AddOffset(Tokenizer::VT_TOKENS, tokens);
+  void add_token_lengths(flatbuffers::Offset<flatbuffers::Vector<uint16_t>> token_lengths) {
+    fbb_.AddOffset(Tokenizer::VT_TOKEN_LENGTHS, token_lengths);
   }
-  void add_merges(flatbuffers::Offset<flatbuffers::Vector<uint32_t>> merges) {
-    fbb_.AddOffset(Tokenizer::VT_MERGES, merges);
+  void add_token_texts(flatbuffers::Offset<flatbuffers::Vector<uint8_t>> token_texts) {
+    fbb_.AddOffset(Tokenizer::VT_TOKEN_TEXTS, token_texts);
+  }
+  void add_merge_planes(flatbuffers::Offset<flatbuffers::Vector<uint8_t>> merge_planes) {
+    fbb_.AddOffset(Tokenizer::VT_MERGE_PLANES, merge_planes);
   }
   void add_kinds(flatbuffers::Offset<flatbuffers::Vector<lorac::fbs::TokenKind>> kinds) {
     fbb_.AddOffset(Tokenizer::VT_KINDS, kinds);
@@ -2590,8 +2603,9 @@ struct TokenizerBuilder {
   flatbuffers::Offset<Tokenizer> Finish() {
     const auto end = fbb_.EndTable(start_);
     auto o = flatbuffers::Offset<Tokenizer>(end);
-    fbb_.Required(o, Tokenizer::VT_TOKENS);
-    fbb_.Required(o, Tokenizer::VT_MERGES);
+    fbb_.Required(o, Tokenizer::VT_TOKEN_LENGTHS);
+    fbb_.Required(o, Tokenizer::VT_TOKEN_TEXTS);
+    fbb_.Required(o, Tokenizer::VT_MERGE_PLANES);
     fbb_.Required(o, Tokenizer::VT_KINDS);
     return o;
   }
@@ -2599,8 +2613,9 @@ struct TokenizerBuilder {
 
 inline flatbuffers::Offset<Tokenizer> CreateTokenizer(
     flatbuffers::FlatBufferBuilder &_fbb,
-    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>> tokens = 0,
-    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> merges = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint16_t>> token_lengths = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint8_t>> token_texts = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint8_t>> merge_planes = 0,
     flatbuffers::Offset<flatbuffers::Vector<lorac::fbs::TokenKind>> kinds = 0,
     flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::AddedToken>>> added = 0,
     lorac::fbs::PreTokenizer pre_tokenizer = lorac::fbs::PreTokenizer::None,
@@ -2626,8 +2641,9 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizer(
   builder_.add_prefix_ids(prefix_ids);
   builder_.add_added(added);
   builder_.add_kinds(kinds);
-  builder_.add_merges(merges);
-  builder_.add_tokens(tokens);
+  builder_.add_merge_planes(merge_planes);
+  builder_.add_token_texts(token_texts);
+  builder_.add_token_lengths(token_lengths);
   builder_.add_prefix_first_only(prefix_first_only);
   builder_.add_strip_leading_space(strip_leading_space);
   builder_.add_fuse_unknown(fuse_unknown);
@@ -2643,8 +2659,9 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizer(
 
 inline flatbuffers::Offset<Tokenizer> CreateTokenizerDirect(
     flatbuffers::FlatBufferBuilder &_fbb,
-    const std::vector<flatbuffers::Offset<flatbuffers::String>> *tokens = nullptr,
-    const std::vector<uint32_t> *merges = nullptr,
+    const std::vector<uint16_t> *token_lengths = nullptr,
+    const std::vector<uint8_t> *token_texts = nullptr,
+    const std::vector<uint8_t> *merge_planes = nullptr,
     const std::vector<lorac::fbs::TokenKind> *kinds = nullptr,
     const std::vector<flatbuffers::Offset<lorac::fbs::AddedToken>> *added = nullptr,
     lorac::fbs::PreTokenizer pre_tokenizer = lorac::fbs::PreTokenizer::None,
@@ -2662,16 +2679,18 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizerDirect(
     bool fuse_unknown = false,
     bool strip_leading_space = false,
     bool prefix_first_only = false) {
-  auto tokens__ = tokens ? _fbb.CreateVector<flatbuffers::Offset<flatbuffers::String>>(*tokens) : 0;
-  auto merges__ = merges ? _fbb.CreateVector<uint32_t>(*merges) : 0;
+  auto token_lengths__ = token_lengths ? _fbb.CreateVector<uint16_t>(*token_lengths) : 0;
+  auto token_texts__ = token_texts ? _fbb.CreateVector<uint8_t>(*token_texts) : 0;
+  auto merge_planes__ = merge_planes ? _fbb.CreateVector<uint8_t>(*merge_planes) : 0;
   auto kinds__ = kinds ? _fbb.CreateVector<lorac::fbs::TokenKind>(*kinds) : 0;
   auto added__ = added ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::AddedToken>>(*added) : 0;
   auto prefix_ids__ = prefix_ids ? _fbb.CreateVector<uint32_t>(*prefix_ids) : 0;
   auto suffix_ids__ = suffix_ids ? _fbb.CreateVector<uint32_t>(*suffix_ids) : 0;
   return lorac::fbs::CreateTokenizer(
       _fbb,
-      tokens__,
-      merges__,
+      token_lengths__,
+      token_texts__,
+      merge_planes__,
       kinds__,
       added__,
       pre_tokenizer,
@@ -3784,8 +3803,9 @@ inline flatbuffers::Offset<AddedToken> CreateAddedToken(flatbuffers::FlatBufferB
 }
 
 inline TokenizerT::TokenizerT(const TokenizerT &o)
-      : tokens(o.tokens),
-        merges(o.merges),
+      : token_lengths(o.token_lengths),
+        token_texts(o.token_texts),
+        merge_planes(o.merge_planes),
         kinds(o.kinds),
         pre_tokenizer(o.pre_tokenizer),
         normalizer(o.normalizer),
@@ -3807,8 +3827,9 @@ inline TokenizerT::TokenizerT(const TokenizerT &o)
 }
 
 inline TokenizerT &TokenizerT::operator=(TokenizerT o) FLATBUFFERS_NOEXCEPT {
-  std::swap(tokens, o.tokens);
-  std::swap(merges, o.merges);
+  std::swap(token_lengths, o.token_lengths);
+  std::swap(token_texts, o.token_texts);
+  std::swap(merge_planes, o.merge_planes);
   std::swap(kinds, o.kinds);
   std::swap(added, o.added);
   std::swap(pre_tokenizer, o.pre_tokenizer);
@@ -3838,8 +3859,9 @@ inline TokenizerT *Tokenizer::UnPack(const flatbuffers::resolver_function_t *_re
 inline void Tokenizer::UnPackTo(TokenizerT *_o, const flatbuffers::resolver_function_t *_resolver) const {
   (void)_o;
   (void)_resolver;
-  { auto _e = tokens(); if (_e) { _o->tokens.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->tokens[_i] = _e->Get(_i)->str(); } } }
-  { auto _e = merges(); if (_e) { _o->merges.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->merges[_i] = _e->Get(_i); } } }
+  { auto _e = token_lengths(); if (_e) { _o->token_lengths.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->token_lengths[_i] = _e->Get(_i); } } }
+  { auto _e = token_texts(); if (_e) { _o->token_texts.resize(_e->size()); std::copy(_e->begin(), _e->end(), _o->token_texts.begin()); } }
+  { auto _e = merge_planes(); if (_e) { _o->merge_planes.resize(_e->size()); std::copy(_e->begin(), _e->end(), _o->merge_planes.begin()); } }
   { auto _e = kinds(); if (_e) { _o->kinds.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->kinds[_i] = static_cast<lorac::fbs::TokenKind>(_e->Get(_i)); } } }
   { auto _e = added(); if (_e) { _o->added.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->added[_i] = std::unique_ptr<lorac::fbs::AddedTokenT>(_e->Get(_i)->UnPack(_resolver)); } } }
   { auto _e = pre_tokenizer(); _o->pre_tokenizer = _e; }
@@ -3867,8 +3889,9 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizer(flatbuffers::FlatBufferBui
   (void)_rehasher;
   (void)_o;
   struct _VectorArgs { flatbuffers::FlatBufferBuilder *__fbb; const TokenizerT* __o; const flatbuffers::rehasher_function_t *__rehasher; } _va = { &_fbb, _o, _rehasher}; (void)_va;
-  auto _tokens = _fbb.CreateVectorOfStrings(_o->tokens);
-  auto _merges = _fbb.CreateVector(_o->merges);
+  auto _token_lengths = _fbb.CreateVector(_o->token_lengths);
+  auto _token_texts = _fbb.CreateVector(_o->token_texts);
+  auto _merge_planes = _fbb.CreateVector(_o->merge_planes);
   auto _kinds = _fbb.CreateVector(_o->kinds);
   auto _added = _o->added.size() ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::AddedToken>> (_o->added.size(), [](size_t i, _VectorArgs *__va) { return CreateAddedToken(*__va->__fbb, __va->__o->added[i].get(), __va->__rehasher); }, &_va ) : 0;
   auto _pre_tokenizer = _o->pre_tokenizer;
@@ -3888,8 +3911,9 @@ inline flatbuffers::Offset<Tokenizer> CreateTokenizer(flatbuffers::FlatBufferBui
   auto _prefix_first_only = _o->prefix_first_only;
   return lorac::fbs::CreateTokenizer(
       _fbb,
-      _tokens,
-      _merges,
+      _token_lengths,
+      _token_texts,
+      _merge_planes,
       _kinds,
       _added,
       _pre_tokenizer,

@@ -40,9 +40,9 @@ Status checkTemplate(const std::string &path, std::string_view text) {
 }
 
 /// Collects tokens by id and by text.
-class Vocabulary {
+class VocabularyReader {
 public:
-  Vocabulary(const std::string &path, fbs::TokenizerT &out) : path(path), out(out) {}
+  VocabularyReader(const std::string &path, TokenizerSource &out) : path(path), out(out) {}
 
   Status add(std::string_view text, uint64_t id, fbs::TokenKind kind) {
     if (id >= kMaxTokens)
@@ -50,9 +50,9 @@ public:
                                        << ", at most " << kMaxTokens - 1 << " is supported";
     if (text.empty())
       return Status(Code::CorruptFile) << path << ": token " << id << " is empty; fetch the file again";
-    if (text.size() > kMaxTokenBytes)
+    if (text.size() > MaxTokenBytes)
       return Status(Code::Unsupported) << path << ": token " << id << " has " << text.size()
-                                       << " bytes, at most " << kMaxTokenBytes << " are supported" << kRemedy;
+                                       << " bytes, at most " << MaxTokenBytes << " are supported" << kRemedy;
     if (!isUtf8(text))
       return Status(Code::CorruptFile)
              << path << ": token " << shown(text) << " (id " << id << ") is not UTF-8; fetch the file again";
@@ -100,7 +100,7 @@ public:
 
 private:
   const std::string &path;
-  fbs::TokenizerT &out;
+  TokenizerSource &out;
   // Trees, not hash tables: a file can choose texts that meet in one bucket.
   std::map<std::string, uint32_t, std::less<>> ids;
   std::set<std::pair<uint32_t, uint32_t>> merged;
@@ -116,7 +116,7 @@ bool isByteToken(std::string_view text) {
 }
 
 /// What a merge names is made of symbols, whatever else it is.
-void keepMergeable(fbs::TokenizerT &out) {
+void keepMergeable(TokenizerSource &out) {
   std::map<std::string_view, size_t> special;
   for (size_t id = 0; id < out.tokens.size(); ++id)
     if (out.kinds[id] != fbs::TokenKind::Normal)
@@ -507,8 +507,8 @@ private:
   const std::string &path;
   const JsonValue &root;
   TokenizerData &data;
-  fbs::TokenizerT &out;
-  Vocabulary vocabulary;
+  TokenizerSource &out;
+  VocabularyReader vocabulary;
   const JsonValue *model = nullptr;
   std::string wrongFlag;
 };
@@ -614,7 +614,7 @@ Status missingTables(const GgufFile &gguf) {
                                       "token_type for each token; convert the checkpoint again";
 }
 
-Status readGgufTokens(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vocabulary) {
+Status readGgufTokens(const GgufFile &gguf, TokenizerSource &out, VocabularyReader &vocabulary) {
   const GgufValue *tokens = gguf.find("tokenizer.ggml.tokens"),
                   *types = gguf.find("tokenizer.ggml.token_type");
   if (!tokens || tokens->kind != GgufValue::Kind::Strings || tokens->strings.empty() || !types ||
@@ -660,7 +660,7 @@ Status readGgufTokens(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vo
   return Status::ok();
 }
 
-Status readGgufMerges(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vocabulary) {
+Status readGgufMerges(const GgufFile &gguf, TokenizerSource &out, VocabularyReader &vocabulary) {
   const GgufValue *merges = gguf.find("tokenizer.ggml.merges");
   if (!merges || merges->kind != GgufValue::Kind::Strings)
     return missingTables(gguf);
@@ -672,7 +672,7 @@ Status readGgufMerges(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vo
 
 /// Merges as tokenizer.json of the same model lists them: each way to make a token of two others; first the
 /// products of the highest score, of equal ones the longest left half, then the longest right half.
-Status readGgufScores(const GgufFile &gguf, fbs::TokenizerT &out, const Vocabulary &vocabulary) {
+Status readGgufScores(const GgufFile &gguf, TokenizerSource &out, const VocabularyReader &vocabulary) {
   const GgufValue *scores = gguf.find("tokenizer.ggml.scores");
   if (!scores || scores->kind != GgufValue::Kind::Reals || scores->reals.size() != out.tokens.size())
     return Status(Code::CorruptFile) << gguf.path()
@@ -727,7 +727,8 @@ Status readGgufScores(const GgufFile &gguf, fbs::TokenizerT &out, const Vocabula
 }
 
 /// tokenizer.ggml.model = "gpt2".
-Status readGgufBytes(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vocabulary, bool &addsBos) {
+Status readGgufBytes(const GgufFile &gguf, TokenizerSource &out, VocabularyReader &vocabulary,
+                     bool &addsBos) {
   LORAC_ASSIGN(std::optional<std::string_view> pre, gguf.stringKey("tokenizer.ggml.pre"));
   const GgufRule *rule = nullptr;
   for (const GgufRule &candidate : kGgufRules)
@@ -755,7 +756,7 @@ Status readGgufBytes(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &voc
 }
 
 /// tokenizer.ggml.model = "llama": characters that fall back to bytes.
-Status readGgufText(const GgufFile &gguf, fbs::TokenizerT &out, Vocabulary &vocabulary) {
+Status readGgufText(const GgufFile &gguf, TokenizerSource &out, VocabularyReader &vocabulary) {
   LORAC_ASSIGN(std::optional<std::string_view> pre, gguf.stringKey("tokenizer.ggml.pre"));
   if (pre && *pre != "default")
     return Status(Code::Unsupported) << gguf.path() << ": tokenizer.ggml.pre is " << shown(*pre)
@@ -784,9 +785,9 @@ Result<TokenizerData> readGguf(const std::string &file) {
   FileCache files;
   LORAC_ASSIGN(GgufFile gguf, GgufFile::open(files, file));
   TokenizerData data;
-  fbs::TokenizerT &out = data.tokenizer;
+  TokenizerSource &out = data.tokenizer;
   LORAC_ASSIGN(std::optional<std::string_view> model, gguf.stringKey("tokenizer.ggml.model"));
-  Vocabulary vocabulary(file, out);
+  VocabularyReader vocabulary(file, out);
   bool addsBos = false; // where add_bos_token is absent
   if (model == "llama") {
     LORAC_TRY(readGgufText(gguf, out, vocabulary));
@@ -838,15 +839,25 @@ Result<TokenizerData> readGguf(const std::string &file) {
 
 Result<TokenizerData> readTokenizer(const std::string &kind, const std::string &file,
                                     const std::string &config, const std::string &chatTemplateFile) {
-  if (kind == "hf")
-    return readHuggingFace(file, config, chatTemplateFile);
-  if (kind == "gguf") {
+  TokenizerData data;
+  if (kind == "hf") {
+    LORAC_ASSIGN(data, readHuggingFace(file, config, chatTemplateFile));
+  } else if (kind == "gguf") {
     if (!config.empty() || !chatTemplateFile.empty())
       return Status(Code::InvalidArgument) << file << ": a GGUF file holds its own tokenizer configuration";
-    return readGguf(file);
+    LORAC_ASSIGN(data, readGguf(file));
+  } else {
+    return Status(Code::InvalidArgument)
+           << file << ": tokenizer kind " << shown(kind) << " is unknown, \"hf\" and \"gguf\" are known";
   }
-  return Status(Code::InvalidArgument)
-         << file << ": tokenizer kind " << shown(kind) << " is unknown, \"hf\" and \"gguf\" are known";
+  TokenizerSource &out = data.tokenizer;
+  Result<PackedVocabulary> packed = packVocabulary(out.tokens, out.merges);
+  if (!packed)
+    return Status(Code::Unsupported) << file << ": " << packed.status().message() << kRemedy;
+  out.token_lengths = std::move(packed->lengths);
+  out.token_texts = std::move(packed->texts);
+  out.merge_planes = std::move(packed->merges);
+  return data;
 }
 
 } // namespace lorac

@@ -4,6 +4,7 @@
 
 #include "schemas/model_generated.h"
 #include "support/Status.h"
+#include "support/Vocabulary.h"
 
 #include <cstdint>
 #include <string>
@@ -11,18 +12,23 @@
 
 namespace lorac {
 
-// Limits, far above what is in use. A model file that broke one of the last four would not load.
+// Limits, far above what is in use. A model file that broke one of the last three would not load.
 constexpr uint64_t kMaxTokenizerBytes = 128ull << 20;      // of tokenizer.json; the largest have some 40 MiB
 constexpr uint64_t kMaxTokenizerConfigBytes = 16ull << 20; // it lists every added token
 constexpr uint64_t kMaxTokens = uint64_t(1) << 20;         // bounds what an id makes us allocate
 constexpr size_t kMaxTemplateTokens = 64;                  // that a post-processor puts around a text
-constexpr size_t kMaxTokenBytes = 4096;
 constexpr size_t kMaxAddedTokenBytes = 1024;
 constexpr size_t kMaxScoredTokenBytes = 1024; // each way to cut it in two is looked up
 constexpr uint64_t kMaxChatTemplateBytes = 1ull << 20;
 
+/// The table of a model file, and what its packed fields hold.
+struct TokenizerSource : fbs::TokenizerT {
+  std::vector<std::string> tokens; // [id]; empty: no token of that id
+  std::vector<uint32_t> merges;    // pairs of ids, in order of rank
+};
+
 struct TokenizerData {
-  fbs::TokenizerT tokenizer;
+  TokenizerSource tokenizer;
   std::string chatTemplate; // Jinja; empty: none
   std::string bosToken;     // as a chat template sees them; empty: none
   std::string eosToken;

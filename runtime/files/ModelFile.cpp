@@ -70,6 +70,7 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::verify(MappedFile file, std:
   model->bytes = bytes;
   model->codeSegments = std::move(codeSegments);
   model->metadataBytes = std::move(metadata.bytes); // where `root` points stays where it is
+  model->metadataOffset = metadata.offset;
   model->root = &root;
   model->filePath = name;
   return std::shared_ptr<const ModelFile>(std::move(model));

@@ -29,6 +29,9 @@ public:
 
   const fbs::Model &metadata() const { return *root; }
   const std::string &path() const { return filePath; }
+  uint64_t fileBytes() const { return bytes.size(); }
+  /// As the metadata lies in the file, compressed.
+  uint64_t storedMetadataBytes() const { return bytes.size() - metadataOffset; }
   Digest fingerprint() const;
   std::span<const uint8_t> segment(size_t index) const;
   /// The code of a variant of this model, in words.
@@ -67,6 +70,7 @@ private:
   MappedFile file;
   std::span<const uint8_t> bytes;
   std::vector<uint8_t> metadataBytes;
+  uint64_t metadataOffset = 0;
   std::vector<std::vector<uint8_t>> codeSegments; ///< of each segment of kernel code, decompressed
   const fbs::Model *root = nullptr;
   std::string filePath;

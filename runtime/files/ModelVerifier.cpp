@@ -15,6 +15,7 @@
 #include "support/Checked.h"
 #include "support/Digest.h"
 #include "support/Fingerprint.h"
+#include "support/Vocabulary.h"
 
 #include <algorithm>
 #include <array>
@@ -878,7 +879,11 @@ private:
       return Status::ok();
     const auto at = [&] { return corrupt() << "tokenizer "; };
     const uint32_t vocabulary = model.vocab_size();
-    const uint32_t tokens = tokenizer->tokens()->size();
+    const auto bytesOf = [](const flatbuffers::Vector<uint8_t> &vector) {
+      return std::span(vector.data(), vector.size());
+    };
+    const auto &lengths = *tokenizer->token_lengths();
+    const uint32_t tokens = lengths.size();
     if (tokens > vocabulary)
       return at() << "has " << tokens << " tokens, the vocabulary " << vocabulary;
     if (tokenizer->kinds()->size() != tokens)
@@ -886,11 +891,11 @@ private:
     for (uint32_t i = 0; i < tokens; ++i)
       if (!inEnum(fbs::TokenKind(tokenizer->kinds()->Get(i)), fbs::TokenKind::MAX))
         return at() << "has unknown kind " << unsigned(tokenizer->kinds()->Get(i)) << " for token " << i;
-    if (tokenizer->merges()->size() % 2 != 0)
-      return at() << "has " << tokenizer->merges()->size() << " ids in its merges, expected pairs";
-    for (uint32_t id : ids(tokenizer->merges()))
-      if (id >= tokens)
-        return at() << "merges token " << id << " of " << tokens;
+    Status made = Vocabulary::unpack({lengths.data(), lengths.size()}, bytesOf(*tokenizer->token_texts()),
+                                     bytesOf(*tokenizer->merge_planes()))
+                      .status();
+    if (!made.isOk())
+      return at() << "is broken: " << made.message();
     for (uint32_t i = 0; i < sizeOf(tokenizer->added()); ++i) {
       const fbs::AddedToken &added = *tokenizer->added()->Get(i);
       if (added.id() >= vocabulary)

@@ -15,8 +15,7 @@
 namespace lorac {
 namespace {
 
-// Bounds the work that a hostile file can ask for; the longest tokens in use have some hundred bytes.
-constexpr size_t kMaxTokenBytes = 4096;
+// Bounds the work that a hostile file can ask for.
 constexpr size_t kMaxAddedBytes = 1024;
 
 /// GPT-2's alphabet, as character to byte: printable characters of Latin-1 stand for themselves, the other
@@ -35,31 +34,29 @@ const std::array<int16_t, 0x144> &alphabet() {
   return table;
 }
 
-/// The bytes of a token string; nothing where a character is outside the alphabet.
-std::optional<std::string> fromAlphabet(std::string_view text) {
-  std::string bytes;
+/// Appends the bytes of a token string to `bytes`; false, with some of them there, where a character is
+/// outside the alphabet.
+bool appendFromAlphabet(std::string_view text, std::vector<char> &bytes) {
   for (size_t position = 0; position < text.size();) {
     char32_t c = nextCodePoint(text, position);
     if (c >= alphabet().size() || alphabet()[c] < 0)
-      return std::nullopt;
-    bytes += char(alphabet()[c]);
+      return false;
+    bytes.push_back(char(alphabet()[c]));
   }
-  return bytes;
+  return true;
 }
 
-/// The bytes that a token string of the alphabet Text decodes to.
-std::string fromMarked(std::string_view text) {
-  std::string bytes;
-  bytes.reserve(text.size());
-  while (!text.empty()) {
+/// Appends the bytes that a token string of the alphabet Text decodes to.
+void appendFromMarked(std::string_view text, std::vector<char> &bytes) {
+  while (true) {
     size_t mark = text.find(kSpaceMark);
-    bytes += text.substr(0, mark);
+    std::string_view front = text.substr(0, mark);
+    bytes.insert(bytes.end(), front.begin(), front.end());
     if (mark == std::string_view::npos)
-      break;
-    bytes += ' ';
+      return;
+    bytes.push_back(' ');
     text.remove_prefix(mark + kSpaceMark.size());
   }
-  return bytes;
 }
 
 /// The byte of "<0x0A>" and its like.
@@ -189,10 +186,10 @@ private:
 struct Tokenizer::Tables {
   using Words = FilledMap<std::string_view, uint32_t, std::hash<std::string_view>>;
   FilledMap<uint64_t, Merge, MixHash> merges;
-  /// Normal tokens by their symbols: bytes, in the pool, or text, in `texts`. Used for merges while reading,
-  /// and for ignore_merges; else null.
-  std::unique_ptr<Words> words = std::make_unique<Words>();
-  std::vector<char> texts;                                    ///< alphabet Text only: the token strings
+  /// With ignore_merges, normal tokens by their symbols: bytes, in the tokenizer's pool, or text, in
+  /// `vocabulary`; else empty.
+  Words words;
+  Vocabulary vocabulary; ///< with ignore_merges and the alphabet Text; else empty
   std::unordered_map<char32_t, uint32_t, MixHash> characters; ///< alphabet Text only: tokens of one character
   std::vector<AddedToken> added;
   AddedTrie exact;
@@ -283,16 +280,19 @@ std::string_view Tokenizer::bytes(uint32_t id) const {
 Result<Tokenizer> Tokenizer::create(const fbs::Tokenizer &table) {
   Tokenizer result;
   LORAC_TRY(result.readRules(table));
-  LORAC_TRY(result.readTokens(table));
-  LORAC_TRY(result.readMerges(table));
+  const auto bytesOf = [](const flatbuffers::Vector<uint8_t> &vector) {
+    return std::span(vector.data(), vector.size());
+  };
+  Result<Vocabulary> vocabulary =
+      Vocabulary::unpack({table.token_lengths()->data(), table.token_lengths()->size()},
+                         bytesOf(*table.token_texts()), bytesOf(*table.merge_planes()));
+  if (!vocabulary)
+    return corrupt() << vocabulary.status().message() << "; build the file again";
+  LORAC_TRY(result.readTokens(table, *vocabulary));
   LORAC_TRY(result.readAdded(table));
   LORAC_TRY(result.readIds(table));
-  if (!result.ignoreMerges) {
-    result.tables->words.reset();
-    result.tables->texts = {};
-  } else { // plain text never becomes a special token
-    result.tables->words->eraseIf([&](const auto &word) { return result.isSpecial(word.second); });
-  }
+  // Plain text never becomes a special token.
+  result.tables->words.eraseIf([&](const auto &word) { return result.isSpecial(word.second); });
   return result;
 }
 
@@ -328,21 +328,20 @@ Status Tokenizer::readRules(const fbs::Tokenizer &table) {
   return {};
 }
 
-Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
-  const auto &tokens = *table.tokens();
+Status Tokenizer::readTokens(const fbs::Tokenizer &table, Vocabulary &vocabulary) {
   const auto &kinds = *table.kinds();
-  if (tokens.size() == 0)
+  const auto count = uint32_t(vocabulary.size());
+  if (count == 0)
     return corrupt() << "has no tokens; build the file again";
-  if (kinds.size() != tokens.size())
-    return corrupt() << "has " << tokens.size() << " tokens but " << kinds.size()
-                     << " kinds; build the file again";
+  if (kinds.size() != count)
+    return corrupt() << "has " << count << " tokens but " << kinds.size() << " kinds; build the file again";
   // What an added token decodes to: its text as it is looked for, in no alphabet.
-  std::vector<std::optional<std::string>> addedText(tokens.size());
+  std::unordered_map<uint32_t, std::string, MixHash> addedText;
   for (uint32_t i = 0; table.added() && i < table.added()->size(); ++i) {
     const fbs::AddedToken *entry = table.added()->Get(i);
     std::string_view content = entry->content()->string_view();
-    if (entry->id() >= tokens.size())
-      return corrupt() << "added token '" << content << "' has id " << entry->id() << ", of " << tokens.size()
+    if (entry->id() >= count)
+      return corrupt() << "added token '" << content << "' has id " << entry->id() << ", of " << count
                        << " tokens; build the file again";
     if (content.empty() || content.size() > kMaxAddedBytes)
       return corrupt() << "the text of added token " << entry->id() << " has " << content.size()
@@ -352,36 +351,46 @@ Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
     addedText[entry->id()] = entry->normalized() ? normalizer.apply(content) : std::string(content);
   }
 
-  ends.reserve(tokens.size());
-  special.assign(tokens.size(), 0);
-  std::vector<uint8_t> isWord(tokens.size(), 0); // made of the alphabet, so that BPE can reach it
-  for (uint32_t id = 0; id < tokens.size(); ++id) {
-    std::string_view text = tokens.Get(id)->string_view();
+  ends.reserve(count);
+  special.assign(count, 0);
+  std::vector<uint8_t> isWord(count, 0); // made of the alphabet, so that BPE can reach it
+  for (uint32_t id = 0; id < count; ++id) {
+    std::string_view text = vocabulary.text(id);
     fbs::TokenKind kind = fbs::TokenKind(kinds.Get(id));
-    if (text.size() > kMaxTokenBytes)
-      return corrupt() << "token " << id << " has " << text.size() << " bytes, at most " << kMaxTokenBytes
-                       << " are read; build the file again";
     if (size_t bad = firstInvalidUtf8(text); bad != std::string_view::npos)
       return corrupt() << "token " << id << " is not UTF-8 at byte " << bad << "; build the file again";
-    std::optional<std::string> raw;
+    const size_t begin = pool.size();
+    const auto replace = [&](std::string_view bytes) {
+      pool.resize(begin);
+      pool.insert(pool.end(), bytes.begin(), bytes.end());
+    };
     switch (kind) {
     case fbs::TokenKind::Normal:
     case fbs::TokenKind::Unknown:
-    case fbs::TokenKind::UserDefined:
-      raw = ofCharacters ? std::optional(fromMarked(text)) : fromAlphabet(text);
-      isWord[id] = raw && !raw->empty() && kind == fbs::TokenKind::Normal;
+    case fbs::TokenKind::UserDefined: {
+      bool isMade = true;
+      if (ofCharacters)
+        appendFromMarked(text, pool);
+      else
+        isMade = appendFromAlphabet(text, pool);
+      isWord[id] = isMade && !text.empty() && kind == fbs::TokenKind::Normal;
+      if (!isMade)
+        replace(text);
       break;
+    }
     case fbs::TokenKind::Control: // not text: its name is written as it stands
       special[id] = 1;
       if (ofCharacters)
-        raw = fromMarked(text);
+        appendFromMarked(text, pool);
+      else
+        replace(text);
       break;
     case fbs::TokenKind::Byte: {
       std::optional<uint8_t> byte = fromHexToken(text);
       if (!byte)
         return corrupt() << "token " << id << " is of kind Byte, but '" << text
                          << "' is not of the form <0x0A>; build the file again";
-      raw = std::string(1, char(*byte));
+      pool.push_back(char(*byte));
       // The reference looks for capital digits only, and decodes both.
       if (ofCharacters && text.find_first_of("abcdef") == std::string_view::npos)
         byteIds[*byte] = id;
@@ -391,69 +400,71 @@ Status Tokenizer::readTokens(const fbs::Tokenizer &table) {
       return corrupt() << "token " << id << " has kind " << unsigned(kind)
                        << ", which is not in the table; build the file again";
     }
-    std::string_view bytes = raw ? std::string_view(*raw) : text;
-    std::string added;
     // An added token's word may still be reached by merges, under the same bytes.
-    if (addedText[id] && (ofCharacters || !isWord[id] || *raw == *addedText[id]))
-      bytes = added = ofCharacters ? fromMarked(*addedText[id]) : *addedText[id];
-    pool.insert(pool.end(), bytes.begin(), bytes.end());
+    if (auto added = addedText.find(id); added != addedText.end()) {
+      const std::string_view own(pool.data() + begin, pool.size() - begin);
+      if (ofCharacters || !isWord[id] || own == added->second) {
+        pool.resize(begin);
+        if (ofCharacters)
+          appendFromMarked(added->second, pool);
+        else
+          replace(added->second);
+      }
+    }
     ends.push_back(pool.size());
   }
-  size_t textBytes = 0;
-  for (uint32_t id = 0; ofCharacters && id < tokens.size(); ++id)
-    textBytes += isWord[id] ? tokens.Get(id)->size() : 0;
-  tables->texts.reserve(textBytes); // words point into it
-  tables->words->reserve(tokens.size());
-  // Only now, for the pool has moved while it grew.
-  for (uint32_t id = 0; id < tokens.size(); ++id) {
-    if (!isWord[id])
-      continue;
-    std::string_view symbols = bytes(id);
-    if (ofCharacters) {
-      std::string_view text = tokens.Get(id)->string_view();
-      symbols = {tables->texts.data() + tables->texts.size(), text.size()};
-      tables->texts.insert(tables->texts.end(), text.begin(), text.end());
-    }
-    auto [place, isNew] = tables->words->emplace(symbols, id);
-    if (!isNew)
-      return corrupt() << "tokens " << place->second << " and " << id
-                       << " are the same; build the file again";
-    if (ofCharacters) {
-      size_t end = 0;
-      char32_t first = nextCodePoint(symbols, end);
-      if (end == symbols.size())
-        tables->characters.emplace(first, id);
-    } else if (symbols.size() == 1) {
-      byteIds[uint8_t(symbols[0])] = id;
-    }
+  LORAC_TRY(readMerges(vocabulary, isWord));
+  return readWords(vocabulary, isWord);
+}
+
+Status Tokenizer::readMerges(const Vocabulary &vocabulary, std::span<const uint8_t> isWord) {
+  tables->merges.reserve(vocabulary.merges().size());
+  uint32_t rank = 0;
+  for (const Vocabulary::Merge &merge : vocabulary.merges()) {
+    if (!isWord[merge.product])
+      return corrupt() << "merge " << rank << " makes token " << merge.product
+                       << ", which no text becomes; build the file again";
+    if (!tables->merges.emplace(pairKey(merge.left, merge.right), Merge{rank, merge.product}).second)
+      return corrupt() << "merge " << rank << " of tokens " << merge.left << " and " << merge.right
+                       << " is there twice; build the file again";
+    ++rank;
   }
   return {};
 }
 
-Status Tokenizer::readMerges(const fbs::Tokenizer &table) {
-  const auto &ids = *table.merges();
-  if (ids.size() % 2 != 0)
-    return corrupt() << "merges hold " << ids.size() << " ids, not pairs; build the file again";
-  tables->merges.reserve(ids.size() / 2);
-  std::string joined;
-  for (uint32_t rank = 0; rank < ids.size() / 2; ++rank) {
-    uint32_t left = ids.Get(2 * rank);
-    uint32_t right = ids.Get(2 * rank + 1);
-    if (left >= size() || right >= size())
-      return corrupt() << "merge " << rank << " names token " << (left >= size() ? left : right) << ", of "
-                       << size() << " tokens; build the file again";
-    auto symbols = [&](uint32_t id) {
-      return ofCharacters ? table.tokens()->Get(id)->string_view() : bytes(id);
-    };
-    joined.assign(symbols(left));
-    joined += symbols(right);
-    auto product = tables->words->find(joined);
-    if (symbols(left).empty() || symbols(right).empty() || product == tables->words->end())
-      return corrupt() << "merge " << rank << " of tokens " << left << " and " << right
-                       << " gives no token; build the file again";
-    if (!tables->merges.emplace(pairKey(left, right), Merge{rank, product->second}).second)
-      return corrupt() << "merge " << rank << " of tokens " << left << " and " << right
-                       << " is there twice; build the file again";
+/// What a text's symbols are, and with ignore_merges whole words. Takes the vocabulary where words lie in it.
+Status Tokenizer::readWords(Vocabulary &vocabulary, std::span<const uint8_t> isWord) {
+  const auto same = [](int64_t a, uint32_t b) {
+    return corrupt() << "tokens " << a << " and " << b << " are the same; build the file again";
+  };
+  for (uint32_t id = 0; id < isWord.size(); ++id) {
+    if (!isWord[id])
+      continue;
+    if (ofCharacters) {
+      size_t end = 0;
+      char32_t first = nextCodePoint(vocabulary.text(id), end);
+      if (end < vocabulary.text(id).size())
+        continue;
+      if (auto [place, isNew] = tables->characters.emplace(first, id); !isNew)
+        return same(place->second, id);
+    } else if (std::string_view symbols = bytes(id); symbols.size() == 1) {
+      int64_t &known = byteIds[uint8_t(symbols[0])];
+      if (known >= 0)
+        return same(known, id);
+      known = id;
+    }
+  }
+  if (!ignoreMerges)
+    return {};
+  if (ofCharacters)
+    tables->vocabulary = std::move(vocabulary);
+  tables->words.reserve(isWord.size());
+  for (uint32_t id = 0; id < isWord.size(); ++id) {
+    if (!isWord[id])
+      continue;
+    auto [place, isNew] = tables->words.emplace(ofCharacters ? tables->vocabulary.text(id) : bytes(id), id);
+    if (!isNew)
+      return same(place->second, id);
   }
   return {};
 }
@@ -512,7 +523,7 @@ Status Tokenizer::readIds(const fbs::Tokenizer &table) {
 
 void Tokenizer::appendWord(std::string_view word, std::vector<uint32_t> &ids) const {
   if (ignoreMerges)
-    if (auto whole = tables->words->find(word); whole != tables->words->end()) {
+    if (auto whole = tables->words.find(word); whole != tables->words.end()) {
       ids.push_back(whole->second);
       return;
     }

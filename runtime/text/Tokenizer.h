@@ -7,6 +7,7 @@
 #include "runtime/text/Utf8.h"
 #include "schemas/model_generated.h"
 #include "support/Status.h"
+#include "support/Vocabulary.h"
 
 #include <array>
 #include <cstdint>
@@ -23,8 +24,8 @@ namespace lorac {
 class Tokenizer {
 public:
   /// Nothing in `table` is trusted but FlatBuffers' own structure. CorruptFile for what breaks the table's
-  /// contract (ids out of range, a merge whose product is no token, two tokens or two merges alike, rules
-  /// that do not fit its alphabet), Unsupported for what is well formed but not here.
+  /// contract (ids out of range, a merge whose sides do not make its product, two symbols or two merges
+  /// alike, rules that do not fit its alphabet), Unsupported for what is well formed but not here.
   static Result<Tokenizer> create(const fbs::Tokenizer &table);
 
   Tokenizer(Tokenizer &&) noexcept;
@@ -60,8 +61,9 @@ private:
 
   Tokenizer();
   Status readRules(const fbs::Tokenizer &table);
-  Status readTokens(const fbs::Tokenizer &table);
-  Status readMerges(const fbs::Tokenizer &table);
+  Status readTokens(const fbs::Tokenizer &table, Vocabulary &vocabulary);
+  Status readMerges(const Vocabulary &vocabulary, std::span<const uint8_t> isWord);
+  Status readWords(Vocabulary &vocabulary, std::span<const uint8_t> isWord);
   Status readAdded(const fbs::Tokenizer &table);
   Status readIds(const fbs::Tokenizer &table);
   void appendWord(std::string_view word, std::vector<uint32_t> &ids) const;

@@ -41,7 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!read)
     return 0;
   flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(fbs::Tokenizer::Pack(builder, &read->tokenizer));
+  builder.Finish(fbs::Tokenizer::Pack(builder, static_cast<const fbs::TokenizerT *>(&read->tokenizer)));
   const auto *table = flatbuffers::GetRoot<fbs::Tokenizer>(builder.GetBufferPointer());
   Result<Tokenizer> tokenizer = Tokenizer::create(*table);
   requireTyped(tokenizer.status());

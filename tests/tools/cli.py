@@ -165,6 +165,12 @@ class Output(Case):
     def test_inspect(self):
         model = json.loads(LORAC.ok("inspect", self.model, "--json"))
         self.assertEqual((model["kind"], model["max_context"], model["eos_ids"], model["tokenizer"]), ("model", 96, [2, 3], False))
+        overhead = model["code_bytes"] + model["metadata_bytes"]
+        padding = model["file_bytes"] - model["weight_bytes"] - overhead
+        self.assertEqual(model["file_bytes"], self.model.stat().st_size)
+        self.assertTrue(0 <= padding < 3 * 4096, padding)  # the header, one segment of code and one of weights
+        # A count that gates: it was 420 KiB while each kernel numbered its ids by itself and the metadata lay uncompressed.
+        self.assertLess(overhead, 128 << 10)
         bundle = json.loads(LORAC.ok("inspect", self.bundles["all-r8"], "--json"))
         self.assertEqual(bundle["fingerprints"], [model["fingerprint"]])
         self.assertEqual((bundle["name"], bundle["bound_by_user"]), ("all-r8", True))

@@ -26,10 +26,11 @@ std::string hex(const fbs::Hash &hash) { return toHex({hash.bytes()->data(), 32}
 
 template <typename Vector> size_t count(const Vector *vector) { return vector ? vector->size() : 0; }
 
-uint64_t segmentBytes(const flatbuffers::Vector<const fbs::Segment *> &segments) {
+/// Of the kernels' code as it lies in the file, compressed.
+uint64_t codeBytes(const ModelFile &model) {
   uint64_t bytes = 0;
-  for (const fbs::Segment *segment : segments)
-    bytes += segment->size();
+  for (uint32_t i = 0; i < model.metadata().first_weight_segment(); ++i)
+    bytes += model.segment(i).size();
   return bytes;
 }
 
@@ -112,6 +113,9 @@ Json modelJson(const ModelFile &model, const Peak &peak) {
           {"max_context", metadata.max_context()},
           {"max_rows", metadata.max_rows()},
           {"page_tokens", metadata.page_tokens()},
+          {"file_bytes", model.fileBytes()},
+          {"code_bytes", codeBytes(model)},
+          {"metadata_bytes", model.storedMetadataBytes()},
           {"weight_bytes", metadata.weight_bytes()},
           {"arena_bytes", peak.arena},
           {"cache_bytes", peak.cache},
@@ -128,9 +132,9 @@ Json modelJson(const ModelFile &model, const Peak &peak) {
 std::string modelText(const ModelFile &model, const Peak &peak) {
   const fbs::Model &metadata = model.metadata();
   std::ostringstream out;
-  out << "model file, format version " << metadata.version() << ", "
-      << byteText(segmentBytes(*metadata.segments())) << " in " << metadata.segments()->size()
-      << " segments\n";
+  out << "model file, format version " << metadata.version() << ", " << byteText(model.fileBytes())
+      << ": weights " << byteText(metadata.weight_bytes()) << ", kernels' code " << byteText(codeBytes(model))
+      << ", metadata with tokenizer " << byteText(model.storedMetadataBytes()) << "\n";
   out << "made from:    " << text(metadata.provenance()->architecture()) << " ("
       << text(metadata.provenance()->source_kind()) << ") by " << text(metadata.provenance()->compiler())
       << "\n";

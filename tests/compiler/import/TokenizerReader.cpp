@@ -58,7 +58,7 @@ struct HuggingFaceTokenizer : testing::Test {
 TEST_F(HuggingFaceTokenizer, ReadsTokensAndMerges) {
   Result<TokenizerData> data = read();
   ASSERT_OK(data);
-  const fbs::TokenizerT &t = data->tokenizer;
+  const TokenizerSource &t = data->tokenizer;
   EXPECT_EQ(t.tokens, (std::vector<std::string>{"a", "b", "ab", "Ġ", "abĠ", "", "<s>", "<t>"}));
   EXPECT_EQ(t.merges, (std::vector<uint32_t>{0, 1, 2, 3})); // both spellings
   EXPECT_EQ(t.kinds[6], fbs::TokenKind::Control);
@@ -198,7 +198,7 @@ struct TextTokenizer : HuggingFaceTokenizer {
 TEST_F(TextTokenizer, ReadsAll) {
   Result<TokenizerData> data = read();
   ASSERT_OK(data);
-  const fbs::TokenizerT &t = data->tokenizer;
+  const TokenizerSource &t = data->tokenizer;
   EXPECT_EQ(t.alphabet, fbs::Alphabet::Text);
   EXPECT_EQ(t.normalizer, fbs::Normalizer::MarksInFront);
   EXPECT_EQ(t.pre_tokenizer, fbs::PreTokenizer::None);
@@ -354,8 +354,8 @@ TEST_F(HuggingFaceTokenizer, LimitsOfTokens) {
   };
   EXPECT_OK(last("x", std::to_string(kMaxTokens - 1)));
   EXPECT_STATUS(last("x", std::to_string(kMaxTokens)), Code::Unsupported, "has id 1048576, at most 1048575");
-  EXPECT_OK(last(std::string(kMaxTokenBytes, 'x'), "4"));
-  EXPECT_STATUS(last(std::string(kMaxTokenBytes + 1, 'x'), "4"), Code::Unsupported,
+  EXPECT_OK(last(std::string(MaxTokenBytes, 'x'), "4"));
+  EXPECT_STATUS(last(std::string(MaxTokenBytes + 1, 'x'), "4"), Code::Unsupported,
                 "token 4 has 4097 bytes, at most 4096");
   for (size_t more : {size_t(0), size_t(1)}) {
     json = kJson;
@@ -491,7 +491,7 @@ struct GgufTokenizer : testing::Test {
 TEST_F(GgufTokenizer, ReadsAll) {
   Result<TokenizerData> data = read();
   ASSERT_OK(data);
-  const fbs::TokenizerT &t = data->tokenizer;
+  const TokenizerSource &t = data->tokenizer;
   EXPECT_EQ(t.tokens, (std::vector<std::string>{"<s>", "a", "b", "ab", "<t>"}));
   EXPECT_EQ(t.merges, (std::vector<uint32_t>{1, 2}));
   EXPECT_EQ(t.kinds[0], fbs::TokenKind::Control);
@@ -654,7 +654,7 @@ struct ScoredTokenizer : testing::Test {
 TEST_F(ScoredTokenizer, ListsMergesByScoreThenByTheLongestLeftHalf) {
   Result<TokenizerData> data = read();
   ASSERT_OK(data);
-  const fbs::TokenizerT &t = data->tokenizer;
+  const TokenizerSource &t = data->tokenizer;
   // ab, aa, then aab of aa + b and of a + ab.
   EXPECT_EQ(t.merges, (std::vector<uint32_t>{4, 5, 4, 4, 6, 5, 4, 7}));
   EXPECT_EQ(t.alphabet, fbs::Alphabet::Text);

@@ -1246,7 +1246,7 @@ TEST(ModelFile, AcceptsNoTokenizer) {
 
 TEST(ModelFile, RejectsMoreTokensThanTheVocabulary) {
   EXPECT_CORRUPT(
-      withTokenizer([](auto &t) { t.tokens.push_back("zz"), t.kinds.push_back(fbs::TokenKind::Normal); }),
+      withTokenizer([](auto &t) { t.token_lengths.push_back(0), t.kinds.push_back(fbs::TokenKind::Normal); }),
       "tokenizer has 33 tokens, the vocabulary 32");
 }
 
@@ -1260,12 +1260,13 @@ TEST(ModelFile, RejectsTokenKind) {
 }
 
 TEST(ModelFile, RejectsOddMerges) {
-  EXPECT_CORRUPT(withTokenizer([](auto &t) { t.merges.pop_back(); }),
-                 "has 7 ids in its merges, expected pairs");
+  EXPECT_CORRUPT(withTokenizer([](auto &t) { t.merge_planes.pop_back(); }),
+                 "is broken: merges have 35 bytes, no multiple of 9");
 }
 
 TEST(ModelFile, RejectsMergeId) {
-  EXPECT_CORRUPT(withTokenizer([](auto &t) { t.merges[1] = 32; }), "merges token 32 of 32");
+  EXPECT_CORRUPT(withTokenizer([](auto &t) { t.merge_planes[0] = 32; }),
+                 "is broken: merge 0 names token 32, of 32 tokens");
 }
 
 TEST(ModelFile, RejectsAddedTokenId) {

@@ -7,6 +7,7 @@
 #include "support/Digest.h"
 #include "support/Fingerprint.h"
 #include "support/Half.h"
+#include "support/Vocabulary.h"
 
 #include <algorithm>
 #include <bit>
@@ -261,9 +262,8 @@ fbs::EpilogueTerm term(fbs::EpilogueOp op, uint16_t index = 0, float value = 0) 
   return fbs::EpilogueTerm(value, index, op);
 }
 
-std::unique_ptr<fbs::ProgramT> buildProgram(fbs::ModelT &model, const std::string &name,
-                                            uint32_t rowsMin, uint32_t rowsMax, bool adapters,
-                                            Terms &arenaEnd) {
+std::unique_ptr<fbs::ProgramT> buildProgram(fbs::ModelT &model, const std::string &name, uint32_t rowsMin,
+                                            uint32_t rowsMax, bool adapters, Terms &arenaEnd) {
   using fbs::Space, fbs::StepInput;
   ProgramBuilder b(model, name, rowsMin, rowsMax, adapters);
   const Terms one = constant(1), zero = constant(0), rows = symbol("rows"), outRows = symbol("out_rows");
@@ -497,20 +497,24 @@ TinyModel tinyModel() {
 
   // <s>, </s>, the letters a to y and \u0120 (a space) alone, then three merges.
   auto tokenizer = std::make_unique<fbs::TokenizerT>();
-  tokenizer->tokens = {"<s>", "</s>"};
+  std::vector<std::string> tokens = {"<s>", "</s>"};
   for (char c = 'a'; c <= 'y'; ++c)
-    tokenizer->tokens.push_back(std::string(1, c));
-  tokenizer->tokens.insert(tokenizer->tokens.end(), {"\xc4\xa0", "ab",
-                                                     "\xc4\xa0"
-                                                     "a",
-                                                     "abc", "cd"});
-  tokenizer->kinds.assign(tokenizer->tokens.size(), fbs::TokenKind::Normal);
+    tokens.push_back(std::string(1, c));
+  tokens.insert(tokens.end(), {"\xc4\xa0", "ab",
+                               "\xc4\xa0"
+                               "a",
+                               "abc", "cd"});
+  tokenizer->kinds.assign(tokens.size(), fbs::TokenKind::Normal);
   tokenizer->kinds[0] = tokenizer->kinds[1] = fbs::TokenKind::Control;
-  tokenizer->merges = {2, 3, 27, 2, 28, 4, 4, 5}; // a+b, Ġ+a, ab+c, c+d
+  const uint32_t merges[] = {2, 3, 27, 2, 28, 4, 4, 5}; // a+b, Ġ+a, ab+c, c+d
+  PackedVocabulary packed = *packVocabulary(tokens, merges);
+  tokenizer->token_lengths = std::move(packed.lengths);
+  tokenizer->token_texts = std::move(packed.texts);
+  tokenizer->merge_planes = std::move(packed.merges);
   for (uint32_t id : {0u, 1u}) {
     auto added = std::make_unique<fbs::AddedTokenT>();
     added->id = id;
-    added->content = tokenizer->tokens[id];
+    added->content = tokens[id];
     added->special = true;
     tokenizer->added.push_back(std::move(added));
   }

@@ -4,13 +4,16 @@
 
 #include "runtime/text/Tokenizer.h"
 #include "schemas/model_generated.h"
+#include "support/Vocabulary.h"
 
 #include <nlohmann/json.hpp>
 
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace lorac::test {
 
@@ -21,11 +24,26 @@ inline std::string goldenText(const std::string &name) {
 
 inline nlohmann::json goldenJson(const std::string &name) { return nlohmann::json::parse(goldenText(name)); }
 
+/// A table of a model file before its tokens and merges are packed.
+struct TokenizerSource : fbs::TokenizerT {
+  std::vector<std::string> tokens;
+  std::vector<uint32_t> merges; ///< pairs of ids
+  /// Edits of the packed fields.
+  std::function<void(fbs::TokenizerT &)> afterwards;
+};
+
 /// A table owns its buffer; `get` is what a loader would hand on.
 class TokenizerTable {
 public:
-  explicit TokenizerTable(const fbs::TokenizerT &source) {
-    builder.Finish(fbs::CreateTokenizer(builder, &source));
+  explicit TokenizerTable(const TokenizerSource &source) {
+    fbs::TokenizerT table = source;
+    PackedVocabulary packed = *packVocabulary(source.tokens, source.merges);
+    table.token_lengths = std::move(packed.lengths);
+    table.token_texts = std::move(packed.texts);
+    table.merge_planes = std::move(packed.merges);
+    if (source.afterwards)
+      source.afterwards(table);
+    builder.Finish(fbs::CreateTokenizer(builder, &table));
   }
   const fbs::Tokenizer &get() const {
     return *flatbuffers::GetRoot<fbs::Tokenizer>(builder.GetBufferPointer());
@@ -35,7 +53,7 @@ private:
   flatbuffers::FlatBufferBuilder builder;
 };
 
-inline Result<Tokenizer> makeTokenizer(const fbs::TokenizerT &source) {
+inline Result<Tokenizer> makeTokenizer(const TokenizerSource &source) {
   return Tokenizer::create(TokenizerTable(source).get());
 }
 
@@ -51,18 +69,11 @@ inline void add(fbs::TokenizerT &table, const fbs::AddedTokenT &token) {
   table.added.push_back(std::make_unique<fbs::AddedTokenT>(token));
 }
 
-/// A copy, for one edit.
-inline fbs::TokenizerT copyOf(const fbs::TokenizerT &table) {
-  fbs::TokenizerT copy;
-  TokenizerTable(table).get().UnPackTo(&copy);
-  return copy;
-}
-
 /// tests/goldens/text/tokenizer.json as a model file has it, with GPT-2's words.
-inline const fbs::TokenizerT &goldenVocabulary() {
-  static const fbs::TokenizerT table = [] {
+inline const TokenizerSource &goldenVocabulary() {
+  static const TokenizerSource table = [] {
     nlohmann::json json = goldenJson("tokenizer.json");
-    fbs::TokenizerT result;
+    TokenizerSource result;
     std::unordered_map<std::string, uint32_t> ids;
     result.tokens.resize(json["model"]["vocab"].size());
     for (const auto &[token, id] : json["model"]["vocab"].items()) {
