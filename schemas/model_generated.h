@@ -2849,6 +2849,7 @@ struct ModelT : public flatbuffers::NativeTable {
   std::vector<uint32_t> eos_ids{};
   std::unique_ptr<lorac::fbs::ProvenanceT> provenance{};
   std::vector<std::unique_ptr<lorac::fbs::ExprT>> expressions{};
+  uint32_t head_site = 4294967295;
   uint32_t arena_bytes = 0;
   std::vector<uint8_t> signature{};
   ModelT() = default;
@@ -2885,8 +2886,9 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
     VT_EOS_IDS = 46,
     VT_PROVENANCE = 48,
     VT_EXPRESSIONS = 50,
-    VT_ARENA_BYTES = 52,
-    VT_SIGNATURE = 54
+    VT_HEAD_SITE = 52,
+    VT_ARENA_BYTES = 54,
+    VT_SIGNATURE = 56
   };
   uint32_t version() const {
     return GetField<uint32_t>(VT_VERSION, 0);
@@ -2960,6 +2962,9 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>> *expressions() const {
     return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>> *>(VT_EXPRESSIONS);
   }
+  uint32_t head_site() const {
+    return GetField<uint32_t>(VT_HEAD_SITE, 4294967295);
+  }
   uint32_t arena_bytes() const {
     return GetField<uint32_t>(VT_ARENA_BYTES, 0);
   }
@@ -3015,6 +3020,7 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyOffsetRequired(verifier, VT_EXPRESSIONS) &&
            verifier.VerifyVector(expressions()) &&
            verifier.VerifyVectorOfTables(expressions()) &&
+           VerifyField<uint32_t>(verifier, VT_HEAD_SITE, 4) &&
            VerifyField<uint32_t>(verifier, VT_ARENA_BYTES, 4) &&
            VerifyOffset(verifier, VT_SIGNATURE) &&
            verifier.VerifyVector(signature()) &&
@@ -3101,6 +3107,9 @@ struct ModelBuilder {
   void add_expressions(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> expressions) {
     fbb_.AddOffset(Model::VT_EXPRESSIONS, expressions);
   }
+  void add_head_site(uint32_t head_site) {
+    fbb_.AddElement<uint32_t>(Model::VT_HEAD_SITE, head_site, 4294967295);
+  }
   void add_arena_bytes(uint32_t arena_bytes) {
     fbb_.AddElement<uint32_t>(Model::VT_ARENA_BYTES, arena_bytes, 0);
   }
@@ -3154,6 +3163,7 @@ inline flatbuffers::Offset<Model> CreateModel(
     flatbuffers::Offset<flatbuffers::Vector<uint32_t>> eos_ids = 0,
     flatbuffers::Offset<lorac::fbs::Provenance> provenance = 0,
     flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> expressions = 0,
+    uint32_t head_site = 4294967295,
     uint32_t arena_bytes = 0,
     flatbuffers::Offset<flatbuffers::Vector<uint8_t>> signature = 0) {
   ModelBuilder builder_(_fbb);
@@ -3161,6 +3171,7 @@ inline flatbuffers::Offset<Model> CreateModel(
   builder_.add_weight_bytes(weight_bytes);
   builder_.add_signature(signature);
   builder_.add_arena_bytes(arena_bytes);
+  builder_.add_head_site(head_site);
   builder_.add_expressions(expressions);
   builder_.add_provenance(provenance);
   builder_.add_eos_ids(eos_ids);
@@ -3212,6 +3223,7 @@ inline flatbuffers::Offset<Model> CreateModelDirect(
     const std::vector<uint32_t> *eos_ids = nullptr,
     flatbuffers::Offset<lorac::fbs::Provenance> provenance = 0,
     const std::vector<flatbuffers::Offset<lorac::fbs::Expr>> *expressions = nullptr,
+    uint32_t head_site = 4294967295,
     uint32_t arena_bytes = 0,
     const std::vector<uint8_t> *signature = nullptr) {
   auto base__ = base ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::BaseTensor>>(*base) : 0;
@@ -3254,6 +3266,7 @@ inline flatbuffers::Offset<Model> CreateModelDirect(
       eos_ids__,
       provenance,
       expressions__,
+      head_site,
       arena_bytes,
       signature__);
 }
@@ -3985,6 +3998,7 @@ inline ModelT::ModelT(const ModelT &o)
         eos_token(o.eos_token),
         eos_ids(o.eos_ids),
         provenance((o.provenance) ? new lorac::fbs::ProvenanceT(*o.provenance) : nullptr),
+        head_site(o.head_site),
         arena_bytes(o.arena_bytes),
         signature(o.signature) {
   base.reserve(o.base.size());
@@ -4030,6 +4044,7 @@ inline ModelT &ModelT::operator=(ModelT o) FLATBUFFERS_NOEXCEPT {
   std::swap(eos_ids, o.eos_ids);
   std::swap(provenance, o.provenance);
   std::swap(expressions, o.expressions);
+  std::swap(head_site, o.head_site);
   std::swap(arena_bytes, o.arena_bytes);
   std::swap(signature, o.signature);
   return *this;
@@ -4068,6 +4083,7 @@ inline void Model::UnPackTo(ModelT *_o, const flatbuffers::resolver_function_t *
   { auto _e = eos_ids(); if (_e) { _o->eos_ids.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->eos_ids[_i] = _e->Get(_i); } } }
   { auto _e = provenance(); if (_e) _o->provenance = std::unique_ptr<lorac::fbs::ProvenanceT>(_e->UnPack(_resolver)); }
   { auto _e = expressions(); if (_e) { _o->expressions.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->expressions[_i] = std::unique_ptr<lorac::fbs::ExprT>(_e->Get(_i)->UnPack(_resolver)); } } }
+  { auto _e = head_site(); _o->head_site = _e; }
   { auto _e = arena_bytes(); _o->arena_bytes = _e; }
   { auto _e = signature(); if (_e) { _o->signature.resize(_e->size()); std::copy(_e->begin(), _e->end(), _o->signature.begin()); } }
 }
@@ -4104,6 +4120,7 @@ inline flatbuffers::Offset<Model> CreateModel(flatbuffers::FlatBufferBuilder &_f
   auto _eos_ids = _o->eos_ids.size() ? _fbb.CreateVector(_o->eos_ids) : 0;
   auto _provenance = _o->provenance ? CreateProvenance(_fbb, _o->provenance.get(), _rehasher) : 0;
   auto _expressions = _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Expr>> (_o->expressions.size(), [](size_t i, _VectorArgs *__va) { return CreateExpr(*__va->__fbb, __va->__o->expressions[i].get(), __va->__rehasher); }, &_va );
+  auto _head_site = _o->head_site;
   auto _arena_bytes = _o->arena_bytes;
   auto _signature = _o->signature.size() ? _fbb.CreateVector(_o->signature) : 0;
   return lorac::fbs::CreateModel(
@@ -4132,6 +4149,7 @@ inline flatbuffers::Offset<Model> CreateModel(flatbuffers::FlatBufferBuilder &_f
       _eos_ids,
       _provenance,
       _expressions,
+      _head_site,
       _arena_bytes,
       _signature);
 }

@@ -14,7 +14,7 @@
 
 namespace lorac {
 
-constexpr size_t MaxTokenBytes = 4096;            ///< the longest tokens in use have some hundred
+constexpr size_t MaxTokenBytes = 4096;             ///< the longest tokens in use have some hundred
 constexpr size_t MaxVocabularyBytes = 32ull << 20; ///< of all texts: merges could double them without end
 constexpr uint32_t MaxVocabularyTokens = uint32_t(1) << 24; ///< what three bytes hold
 

@@ -541,13 +541,17 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
     baseTensors.push_back(fbs::CreateBaseTensor(fresh, name, shapeVector, &hash));
   }
   std::vector<flatbuffers::Offset<fbs::Site>> sites;
-  for (plan::SiteOp site : module.getOps<plan::SiteOp>())
+  std::optional<uint32_t> headSite;
+  for (plan::SiteOp site : module.getOps<plan::SiteOp>()) {
+    if (site.getLogits())
+      headSite = uint32_t(sites.size());
     sites.push_back(fbs::CreateSite(fresh, fresh.CreateString(site.getSite().str()), site.getInFeatures(),
                                     site.getOutFeatures()));
+  }
   std::vector<flatbuffers::Offset<fbs::Symbol>> symbols;
   for (const plan::SymbolInfo &symbol : plan::symbolTable()) {
     uint64_t maximum = symbol.maximum;
-    if (symbol.name == "rows" || symbol.name == "out_rows")
+    if (StringRef(symbol.name).ends_with("rows"))
       maximum = uint64_t(maxRows());
     else if (symbol.name == "items" || symbol.name == "max_items") // a grid axis
       maximum = std::min(maximum, MaxGroupsAnAxis - uint64_t(maxRows()));
@@ -628,6 +632,8 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
   root.add_eos_ids(eosVector);
   root.add_provenance(provenance);
   root.add_expressions(expressionVector);
+  if (headSite)
+    root.add_head_site(*headSite);
   root.add_arena_bytes(arena);
   fbs::FinishModelBuffer(fresh, root.Finish());
   builder = nullptr;

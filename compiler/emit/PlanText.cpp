@@ -27,9 +27,11 @@ public:
 
   std::string read() {
     plan::CacheOp::create(builder, loc, model.page_tokens(), model.cache_page_bytes());
-    for (const fbs::Site *site : *model.sites())
-      plan::SiteOp::create(builder, loc, site->name()->str(), int64_t(site->in_features()),
-                           int64_t(site->out_features()));
+    for (uint32_t i = 0; i < model.sites()->size(); ++i) {
+      const fbs::Site &site = *model.sites()->Get(i);
+      plan::SiteOp::create(builder, loc, site.name()->str(), int64_t(site.in_features()),
+                           int64_t(site.out_features()), i == model.head_site());
+    }
     readWeights();
     for (const fbs::Kernel *kernel : *model.kernels())
       readKernel(*kernel);

@@ -306,8 +306,9 @@ public:
     return module.lookupSymbol<plan::WeightsOp>(buffer.getAttr()).getSize();
   }
 
-  /// Numbers every open site of the step in order.
+  /// Numbers every open site of the step in order, and marks the one that gives the logits.
   LogicalResult declareSites(lora::StepOp step) {
+    Value logits = cast<lora::YieldOp>(step.getBody().front().back()).getValues()[0];
     for (lora::LinearOp linear : step.getBody().front().getOps<lora::LinearOp>())
       for (lora::SegmentAttr segment : linear.getSegmentList()) {
         if (!segment.getOpen())
@@ -317,7 +318,7 @@ public:
                  << "site '" << segment.getSite().getValue() << "' stands in the model twice";
         RankedTensorType type = weight(segment.getWeight()).getTensorType();
         plan::SiteOp::create(builder, module.getLoc(), segment.getSite(), type.getDimSize(1),
-                             type.getDimSize(0));
+                             type.getDimSize(0), logits == linear.getResult(0));
       }
     return success();
   }
@@ -750,11 +751,14 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
                     {"HAS_BIAS", !biases.empty()},
                     {"HAS_OPERAND0", op.getExtras().size() > 0},
                     {"HAS_OPERAND1", op.getExtras().size() > 1},
-                    {"ADAPTERS", open},
-                    {"GATHERED", open && x->gathered},
-                    {"T_PARTS", shrunk.parts},
                     {"HEAD", attend ? headWidth(attend) : 0}});
-  FlatSymbolRefAttr kernel = shared.kernel("linear", constants, apart ? ArrayAttr() : epilogue);
+  auto kernelOf = [&](bool expands) {
+    SmallVector<std::pair<StringRef, int64_t>> all(constants);
+    all.append({{"ADAPTERS", expands},
+                {"GATHERED", expands && x->gathered},
+                {"T_PARTS", expands ? shrunk.parts : 1}});
+    return shared.kernel("linear", all, apart ? ArrayAttr() : epilogue);
+  };
 
   SmallVector<FlatSymbolRefAttr> extras;
   for (Value extra : op.getExtras()) {
@@ -776,18 +780,14 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
   FlatSymbolRefAttr bias;
   if (!biases.empty())
     bias = shared.vectors(biases, biasStarts, joined.rows * 4);
-  SmallVector<std::pair<StringRef, Expr>> push{{"rows", rowsOf(*x)},
-                                               {"in_features", constant(in)},
-                                               {"x_stride", constant(x->stride / 4)},
-                                               {"y_stride", constant(stride)},
-                                               {"items", open ? items : constant(0)}};
+  SmallVector<std::pair<StringRef, Expr>> push{
+      {"in_features", constant(in)}, {"x_stride", constant(x->stride / 4)}, {"y_stride", constant(stride)}};
   static constexpr StringRef SegmentNames[MaxSegments] = {"", "segment_1", "segment_2", "segment_3"};
   for (size_t i = 1; i < MaxSegments; ++i)
     push.push_back({SegmentNames[i], constant(i < segments.size() ? joined.startTiles[i] : NoSegment)});
-  llvm::append_range(push, sites);
   if (combine == 2)
     windows = {{0, joined.rows}};
-  for (Window window : windows) {
+  auto dispatchWindow = [&](Window window, bool expands, Expr ofRows) {
     const int64_t columns = combine == 2 ? yTiles * TileRows : window.rows, from = window.firstRow * 4;
     SmallVector<Attribute> views{codesView(planes, window), read(x->buffer),
                                  view(yBuffer, plan::Access::Write, from)};
@@ -795,17 +795,28 @@ LogicalResult ProgramWriter::writeLinear(lora::LinearOp op, ArrayRef<lora::Segme
       views.push_back(view(bias, plan::Access::Read, from));
     for (FlatSymbolRefAttr extra : extras)
       views.push_back(view(extra, plan::Access::Read, from));
-    llvm::append_range(views, adapterViews);
+    if (expands)
+      llvm::append_range(views, adapterViews);
     llvm::append_range(views, scaleViews(planes, window));
     if (attend)
       views.append({read(rowsInput()), read(pagesInput()),
                     read(anglesInput(attend.getQ().getDefiningOp<lora::RopeOp>(), headWidth(attend))),
                     write(cacheBuffer(int64_t(attend.getLayer())))});
     SmallVector<std::pair<StringRef, Expr>> windowPush(push);
-    windowPush.push_back({"tiles", constant(columns / TileRows)});
-    windowPush.push_back({"first_tile", constant(window.firstRow / TileRows)});
-    dispatch(kernel, constant(llvm::divideCeil(columns, Lanes * tiles)),
-             rowsOf(*x).ceilDiv(rowClass.blockRows), views, windowPush);
+    windowPush.append({{"rows", ofRows},
+                       {"items", expands ? items : constant(0)},
+                       {"tiles", constant(columns / TileRows)},
+                       {"first_tile", constant(window.firstRow / TileRows)}});
+    llvm::append_range(windowPush, expands ? sites : sitePush({}));
+    dispatch(kernelOf(expands), constant(llvm::divideCeil(columns, Lanes * tiles)),
+             ofRows.ceilDiv(rowClass.blockRows), views, windowPush);
+  };
+  // The head is large and few adapters have it: a step without one computes it as the base does.
+  const bool hasBoth = open && isLogits && segments.size() == 1 && x->gathered;
+  for (Window window : windows) {
+    if (hasBoth)
+      dispatchWindow(window, false, symbol("plain_rows"));
+    dispatchWindow(window, open, hasBoth ? symbol("adapted_rows") : rowsOf(*x));
   }
   if (apart)
     writeMap(results.front(), epilogue, parts[0], parts[1]);

@@ -100,10 +100,12 @@ def SiteOp : PlanOp<"site"> {
   let description = [{
     ```mlir
     plan.site "model.layers.0.self_attn.q_proj" in(64) out(64)
+    plan.site "lm_head" in(64) out(320) logits
     ```
+    `logits` marks the one whose output the logits are: programs compute it without adapters in steps of which no adapter has it.
   }];
-  let arguments = (ins StrAttr:$site, I64Attr:$in_features, I64Attr:$out_features);
-  let assemblyFormat = "$site `in` `(` $in_features `)` `out` `(` $out_features `)` attr-dict";
+  let arguments = (ins StrAttr:$site, I64Attr:$in_features, I64Attr:$out_features, UnitAttr:$logits);
+  let assemblyFormat = "$site `in` `(` $in_features `)` `out` `(` $out_features `)` (`logits` $logits^)? attr-dict";
 }
 
 def CacheOp : PlanOp<"cache"> {

@@ -20,6 +20,8 @@ std::vector<uint64_t> symbolValues(const ModelFile &model, const LoadSymbols &lo
   values[model.symbolIndex("rows")] = step.rows;
   values[model.symbolIndex("out_rows")] = step.outRows;
   values[model.symbolIndex("items")] = step.items;
+  values[model.symbolIndex("plain_rows")] = step.adaptsHead ? 0 : step.outRows;
+  values[model.symbolIndex("adapted_rows")] = step.adaptsHead ? step.outRows : 0;
   return values;
 }
 

@@ -32,6 +32,7 @@ struct StepSymbols {
   uint64_t rows = 0;
   uint64_t outRows = 0;
   uint64_t items = 0;
+  bool adaptsHead = false; ///< some adapter of the step is on the site Model.head_site
 };
 /// The values of the file's symbols, in its order.
 std::vector<uint64_t> symbolValues(const ModelFile &model, const LoadSymbols &load,

@@ -80,6 +80,7 @@ Result<SlotImage> buildSlot(const ModelFile &model, const AdapterFile &adapter, 
     record.scalingBits = std::bit_cast<uint32_t>(float(site->scaling()));
     std::memcpy(slot.bytes.data() + uint64_t(found->second) * sizeof record, &record, sizeof record);
     slot.tiles = std::max(slot.tiles, site->rank_tiles());
+    slot.adaptsHead |= found->second == model.metadata().head_site();
   }
   if (!image.empty())
     std::memcpy(slot.bytes.data() + imageStart, image.data(), image.size());
@@ -142,6 +143,7 @@ Result<std::shared_ptr<const LoadedAdapter>> AdapterPool::load(const ModelFile &
   loaded->versionText = adapter.metadata().adapter_version()->str();
   loaded->filePath = adapter.path();
   loaded->largestTiles = slot.tiles;
+  loaded->head = slot.adaptsHead;
   loaded->float32 = slot.float32;
   loaded->otherBase = slot.otherBase;
   {

@@ -47,6 +47,8 @@ public:
   uint32_t slotBase() const { return uint32_t(slotOffset / 16); }
   /// Rank tiles of the slot's largest site: the items that one row of a step costs.
   uint32_t tiles() const { return largestTiles; }
+  /// It has the site whose output is the logits.
+  bool adaptsHead() const { return head; }
   /// A and B are kept in f32, not f16.
   bool isFloat32() const { return float32; }
   /// True where the fingerprint did not fit and acceptBase let it in.
@@ -63,6 +65,7 @@ private:
   uint64_t slotOffset = 0;
   uint64_t slotBytes = 0;
   uint32_t largestTiles = 0;
+  bool head = false;
   bool float32 = false;
   bool otherBase = false;
 };
@@ -83,6 +86,7 @@ Result<Stack> normaliseStack(const Stack &stack);
 struct SlotImage {
   std::vector<uint8_t> bytes; ///< a multiple of 16
   uint32_t tiles = 0;
+  bool adaptsHead = false;
   bool float32 = false;
   bool otherBase = false;
 };

@@ -37,6 +37,7 @@ constexpr uint64_t MaxMatrixSide = uint64_t(1) << 31; ///< rows or columns of a 
 constexpr uint64_t MaxGridAxis = 65535;
 constexpr uint32_t MaxLanes = 1024;
 constexpr uint32_t PageTokens = 16;
+constexpr uint32_t NoSite = 0xffffffff; ///< head_site where no site gives the logits
 constexpr uint32_t SpirvMagic = 0x07230203;
 constexpr uint64_t SpirvHeaderBytes = 20;
 
@@ -305,6 +306,8 @@ private:
           site->out_features() > MaxFeatures)
         return corrupt() << "site " << quoted(*site->name()) << " maps " << site->in_features()
                          << " features to " << site->out_features() << ", expected 1 to " << MaxFeatures;
+    if (model.head_site() != NoSite && model.head_site() >= model.sites()->size())
+      return corrupt() << "head_site is " << model.head_site() << " of " << model.sites()->size();
     return Status::ok();
   }
 
@@ -715,7 +718,8 @@ private:
     result.rows = program.rows_max();
     result.outRows = std::min<uint64_t>(program.rows_max(), symbols.maximum("out_rows"));
     result.values[symbols.index("rows")] = result.rows;
-    result.values[symbols.index("out_rows")] = result.outRows;
+    for (std::string_view symbol : {"out_rows", "plain_rows", "adapted_rows"})
+      result.values[symbols.index(symbol)] = result.outRows;
     // A session never has more items in a step than it was opened for.
     result.values[symbols.index("items")] =
         std::min(symbols.maximum("items"), result.values[symbols.index("max_items")]);

@@ -195,7 +195,7 @@ class Files(unittest.TestCase):
         dispatch = self.pages.enums["CommandKind"][1]["Dispatch"]
         self.assertEqual([(p["name"], p["rows_min"], p["rows_max"], p["adapters"], sum(c["kind"] == dispatch for c in p["commands"])) for p in root["programs"]],
                          [(p["name"], p["rows_min"], p["rows_max"], p["adapters"], p["dispatches"]) for p in shown["programs"]])
-        self.assertEqual({s["name"] for s in root["symbols"]}, {"rows", "out_rows", "items", "pages", "max_pages", "max_items", "max_entries", "pool_bytes"})
+        self.assertEqual({s["name"] for s in root["symbols"]}, {"rows", "out_rows", "items", "pages", "max_pages", "max_items", "max_entries", "pool_bytes", "plain_rows", "adapted_rows"})
         self.assertIsNone(root["signature"])
 
     def test_weights_lie_where_the_page_says(self):

@@ -8,6 +8,7 @@ import subprocess
 import harness
 
 ADAPTERS = ["all-r8", "qv-r4", "rslora-patterns", "odd-r5-lora-bias", "layer1-only-r16", "regex-target-r70"]
+ON_THE_HEAD = "head-r4"  # steps with it compute the head by another dispatch than steps without; a tied golden has none
 RUNS = [("llama-bias-rope3", "f16", []), ("llama-odd", "f32", []), ("llama-tied", "f16", ["texel"]), ("llama-odd", "f16", ["subgroup"])]
 
 
@@ -23,7 +24,7 @@ def main():
             model = folder / "model.lorac"
             lorac.ok("compile", harness.GOLDENS / golden, "-o", model, "--quantize", storage)
             bundles = []
-            for adapter in ADAPTERS:
+            for adapter in ADAPTERS + [ON_THE_HEAD] * (harness.GOLDENS / golden / "adapters" / ON_THE_HEAD).is_dir():
                 bundles.append(folder / f"{adapter}.lora")
                 lorac.ok("adapter", harness.GOLDENS / golden / "adapters" / adapter, "--base", model, "-o", bundles[-1])
             flags = [flag for feature in denied for flag in ("--deny", feature)]

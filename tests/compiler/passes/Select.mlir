@@ -6,7 +6,7 @@
 // CHECK-DAG: plan.site "q" in(16) out(16)
 // CHECK-DAG: plan.site "k" in(16) out(8)
 // CHECK-DAG: plan.site "o" in(16) out(16)
-// CHECK-DAG: plan.site "head" in(16) out(40)
+// CHECK-DAG: plan.site "head" in(16) out(40) logits
 // CHECK-NOT: plan.site "v"
 // CHECK: plan.cache page_tokens(16) page_bytes(512)
 // CHECK: plan.weights @[[TABLE:.*]] holds([@table]) starts([0]) size(1280)
@@ -34,9 +34,15 @@
 // CHECK: plan.dispatch @[[OFTHREE:shrink_.*]] grid [#plan.expr<items>, #plan.expr<1>, #plan.expr<1>]
 // CHECK-SAME: site_0 = #plan.expr<0>, site_1 = #plan.expr<1>, site_2 = #plan.expr<4>, site_3 = #plan.expr<0>
 // CHECK: plan.dispatch @[[OFONE:shrink_.*]] grid [#plan.expr<items>, #plan.expr<1>, #plan.expr<1>]
-// The head's rows were gathered: shrink and expand go through the row tables.
+// The head's rows were gathered: shrink and expand go through the row tables. Without an adapter on it the step computes it as the base does.
 // CHECK: plan.dispatch @shrink_{{.*}} #plan.view<@rows, read
-// CHECK: plan.dispatch @{{.*}} #plan.view<@out_rows, read
+// CHECK: plan.dispatch @linear_{{.*}} grid [#plan.expr<2>, #plan.expr<plain_rows>, #plan.expr<1>] views
+// CHECK-SAME: items = #plan.expr<0>
+// CHECK-SAME: rows = #plan.expr<plain_rows>
+// CHECK: plan.dispatch @linear_{{.*}} grid [#plan.expr<2>, #plan.expr<adapted_rows>, #plan.expr<1>] views
+// CHECK-SAME: #plan.view<@out_rows, read
+// CHECK-SAME: items = #plan.expr<items>
+// CHECK-SAME: rows = #plan.expr<adapted_rows>
 // CHECK-NOT: plan.dispatch @shrink
 // More rows: 8 of them a workgroup.
 // CHECK: plan.program @few rows(2, 8) adapters(false)

@@ -9,6 +9,8 @@
 plan.weights @w0 holds([@wq, @wk]) starts([0, 8192]) size(12288) offset(0)
 // CHECK: plan.site "model.layers.0.self_attn.q_proj" in(64) out(64)
 plan.site "model.layers.0.self_attn.q_proj" in(64) out(64)
+// CHECK: plan.site "lm_head" in(64) out(320) logits
+plan.site "lm_head" in(64) out(320) logits
 // CHECK: plan.cache page_tokens(16) page_bytes(98304)
 plan.cache page_tokens(16) page_bytes(98304)
 // CHECK: plan.kernel @k catalog("linear") constants({ROWS = 1 : i64}) epilogue [#plan.term<segment, 0 : i64>, #plan.term<const, 1.000000e+00 : f32>, #plan.term<add>]

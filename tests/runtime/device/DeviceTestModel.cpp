@@ -246,7 +246,7 @@ TinyModel deviceTestModel() {
   tiny.segments.emplace_back(weights.begin() + 1280, weights.end());
 
   for (auto &symbol : model.symbols) {
-    if (symbol->name == "rows" || symbol->name == "out_rows")
+    if (symbol->name.ends_with("rows"))
       symbol->maximum = MaxRows;
     if (symbol->name == "pool_bytes")
       symbol->maximum = TableBytes;

@@ -109,6 +109,32 @@ TEST_F(BatchTest, PromptsAndDecodingShareSteps) {
   EXPECT_EQ(counters.requests, 2u);
 }
 
+// What the programs take as plain_rows and adapted_rows.
+TEST_F(BatchTest, AStepSaysWhetherAnAdapterIsOnTheHead) {
+  TinyModel tiny = tinyModel();
+  tiny.model.head_site = 3; // block.o
+  modelBytes = tiny.bytes();
+  model = *ModelFile::parse(modelBytes, "tiny.lorac");
+  open();
+  TinyAdapter onQ = tinyAdapter("q");
+  onQ.adapter.sites.resize(1);
+  const StackEntry q = {load(std::move(onQ)), 1.0f}, both = {load(tinyAdapter("both")), 1.0f};
+  EXPECT_FALSE(q.adapter->adaptsHead());
+  EXPECT_TRUE(both.adapter->adaptsHead());
+  const auto valuesOf = [&](std::vector<std::shared_ptr<Sequence>> sequences) {
+    std::vector<StepRow> rows;
+    for (const auto &one : sequences)
+      rows.push_back({one.get(), 3, true});
+    StepOutput output;
+    EXPECT_TRUE(engine->step(rows, output).isOk());
+    const std::vector<uint64_t> all = symbolValues(*model, {}, device->runs.back().symbols);
+    return std::pair(all[model->symbolIndex("plain_rows")], all[model->symbolIndex("adapted_rows")]);
+  };
+  EXPECT_EQ(valuesOf({sequence(), sequence()}), std::pair(uint64_t(2), uint64_t(0)));
+  EXPECT_EQ(valuesOf({sequence(), sequence({q})}), std::pair(uint64_t(2), uint64_t(0)));
+  EXPECT_EQ(valuesOf({sequence({q}), sequence({both, q})}), std::pair(uint64_t(0), uint64_t(2)));
+}
+
 TEST_F(BatchTest, ABadRequestIsAnErrorAndStopsNoOther) {
   open();
   std::vector<GenerationRequest> list;

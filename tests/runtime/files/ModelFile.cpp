@@ -168,13 +168,13 @@ TEST(ModelFile, ChecksSizesForLoadSymbols) {
   auto file = ModelFile::parse(bytes, "tiny.lorac");
   ASSERT_OK(file);
   //                              rows out items pages max_pages max_items max_entries pool_bytes
-  EXPECT_OK((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 4, 20, 64, 8, 4096}));
-  EXPECT_OK((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 1024, 2048, 4096, 256, 1 << 30}));
-  EXPECT_STATUS((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 1025, 20, 64, 8, 4096}),
+  EXPECT_OK((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 4, 20, 64, 8, 4096, 0, 0}));
+  EXPECT_OK((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 1024, 2048, 4096, 256, 1 << 30, 0, 0}));
+  EXPECT_STATUS((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 1025, 20, 64, 8, 4096, 0, 0}),
                 Code::InvalidArgument, "pages is 1025, this model allows at most 1024");
   EXPECT_STATUS((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 4}), Code::InvalidArgument,
                 "4 symbol values");
-  EXPECT_CORRUPT((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 4, 20, 64, 8, 4100}),
+  EXPECT_CORRUPT((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 4, 20, 64, 8, 4100, 0, 0}),
                  "has 4100 bytes, no multiple");
 }
 
@@ -186,7 +186,7 @@ TEST(ModelFile, ChecksSizesBelowTheMaxima) {
   const Bytes bytes = tiny.bytes();
   auto file = ModelFile::parse(bytes, "tiny.lorac");
   ASSERT_OK(file);
-  EXPECT_CORRUPT((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 4, 20, 64, 8, 4096}),
+  EXPECT_CORRUPT((*file)->checkSizes(std::vector<uint64_t>{0, 0, 0, 4, 20, 64, 8, 4096, 0, 0}),
                  "program 'one+': buffer 't' (offset");
 }
 
@@ -584,6 +584,11 @@ TEST(ModelFile, RejectsSiteNameTwice) {
                  "two sites have the name 'block.q'");
 }
 
+TEST(ModelFile, RejectsHeadSite) {
+  EXPECT_OK(edited([](TinyModel &t) { t.model.head_site = 3; }));
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.head_site = 4; }), "head_site is 4 of 4");
+}
+
 TEST(ModelFile, RejectsSiteFeatures) {
   EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.sites[0]->in_features = 0; }),
                  "site 'block.q' maps 0 features to 8");
@@ -608,7 +613,7 @@ TEST(ModelFile, RejectsSymbolTwice) {
 }
 
 TEST(ModelFile, RejectsMissingSymbol) {
-  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.symbols.pop_back(); }), "symbol 'pool_bytes' is missing");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.symbols.pop_back(); }), "symbol 'adapted_rows' is missing");
 }
 
 TEST(ModelFile, RejectsSymbolClass) {

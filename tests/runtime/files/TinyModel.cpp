@@ -447,7 +447,9 @@ TinyModel tinyModel() {
                      {"max_pages", 2048},
                      {"max_items", 4096},
                      {"max_entries", 256},
-                     {"pool_bytes", 1 << 30}});
+                     {"pool_bytes", 1 << 30},
+                     {"plain_rows", MaxRows},
+                     {"adapted_rows", MaxRows}});
   auto table = std::make_unique<fbs::AngleTableT>();
   table->frequencies = {1.0, 0.01};
   model.angles.push_back(std::move(table));
@@ -545,7 +547,9 @@ TinyModel minimalModel() {
                      {"max_pages", 4},
                      {"max_items", 16},
                      {"max_entries", 4},
-                     {"pool_bytes", 1 << 20}});
+                     {"pool_bytes", 1 << 20},
+                     {"plain_rows", 1},
+                     {"adapted_rows", 1}});
   addKernel(tiny, "embed", "embed", {{"WEIGHT", 1}});
   ProgramBuilder b(model, "one", 1, 1, false);
   b.buffer("embedding", fbs::Space::Weight, constant(0), constant(512));
