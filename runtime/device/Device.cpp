@@ -62,6 +62,7 @@ Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const Mo
            << "environment variable LORAC_VULKAN_VALIDATION is '" << validation << "'; set it to 0 or 1";
   options.validation = validation == "1";
   options.pipelineCache = deviceOptions.pipelineCache;
+  options.programs = deviceOptions.programs;
   options.began = std::chrono::steady_clock::now();
   LORAC_ASSIGN(auto instance, vulkan::Instance::create(options.validation));
   return vulkan::openModel(std::move(instance), spec, model, symbols, options);

@@ -153,8 +153,14 @@ Result<std::shared_ptr<Engine>> Engine::open(std::shared_ptr<const ModelFile> mo
   if (!model)
     return Status(Code::InvalidArgument) << "no model was given";
   LORAC_ASSIGN(EnginePlan plan, planEngine(*model, options));
+  DeviceOptions deviceOptions = options.deviceOptions;
+  LORAC_ASSIGN(std::vector<StepProgram> programs,
+               findStepPrograms(*model, lorac::symbolValues(*model, plan.symbols)));
+  for (const ExpectedStep &step : options.expected)
+    if (const StepProgram *program = chooseProgram(programs, step.rows, step.adapters))
+      deviceOptions.programs.push_back(program->program);
   LORAC_ASSIGN(std::unique_ptr<DeviceModel> device,
-               openDevice(options.device, *model, plan.symbols, options.deviceOptions));
+               openDevice(options.device, *model, plan.symbols, deviceOptions));
   return create(std::move(model), options, std::move(device));
 }
 

@@ -26,15 +26,22 @@ namespace lorac {
 
 class Engine;
 
+/// A step that is known to come when an engine is opened.
+struct ExpectedStep {
+  uint64_t rows = 0;
+  bool adapters = false; ///< some of its rows have a stack
+};
+
 struct EngineOptions {
   DeviceSpec device;
   DeviceOptions deviceOptions;
-  uint64_t context = 0;             ///< tokens that a sequence may hold; 0: the model's maximum
-  uint64_t sequences = 1;           ///< cache for so many sequences of full context; shorter ones share it
-  uint64_t pages = 0;               ///< pages of the cache, in place of what `sequences` gives
-  uint32_t maxRows = 0;             ///< rows a device step; 0: the model's maximum
-  uint64_t poolBytes = 64ull << 20; ///< for adapters; Engine::slotBytes says what one takes
-  uint64_t maxEntries = 0;          ///< stack entries a device step; 0: 16 a row
+  uint64_t context = 0;               ///< tokens that a sequence may hold; 0: the model's maximum
+  uint64_t sequences = 1;             ///< cache for so many sequences of full context; shorter ones share it
+  uint64_t pages = 0;                 ///< pages of the cache, in place of what `sequences` gives
+  uint32_t maxRows = 0;               ///< rows a device step; 0: the model's maximum
+  uint64_t poolBytes = 64ull << 20;   ///< for adapters; Engine::slotBytes says what one takes
+  uint64_t maxEntries = 0;            ///< stack entries a device step; 0: 16 a row
+  std::vector<ExpectedStep> expected; ///< what they need is made ready at once (DeviceOptions::programs)
   uint64_t maxItems = 0; ///< (row, rank tile) pairs a device step; 0: 8192, or 16 a row if that is more
 };
 

@@ -83,6 +83,14 @@ Status Session::add(const PromptRequest &request, GenerationRequest &engineReque
   }
   uint64_t newPositions = *engineRequest.maxTokens > 0 ? *engineRequest.maxTokens - 1 : 0;
   lengths.push_back(std::min(prompt + newPositions, context));
+  // The prompt by as many rows as a step has, what is left of it, then a row a token.
+  const uint64_t rows = options.maxRows != 0 ? options.maxRows : modelFile->metadata().max_rows();
+  const bool adapters = !request.adapters.empty();
+  expected = {{std::min(prompt, rows), adapters}};
+  if (prompt > rows && prompt % rows != 0)
+    expected.push_back({prompt % rows, adapters});
+  if (newPositions > 0)
+    expected.push_back({1, adapters});
   return {};
 }
 
@@ -107,6 +115,8 @@ Status Session::start() {
       break;
     engineOptions.pages += more;
   }
+  if (lengths.size() == 1) // those of several share steps, nobody knows how
+    engineOptions.expected = expected;
   LORAC_ASSIGN(opened, Engine::open(modelFile, engineOptions));
   for (auto &[path, bundle] : bundles) {
     if (!bundle.file)

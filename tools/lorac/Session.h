@@ -70,6 +70,7 @@ private:
   std::shared_ptr<const ModelText> text;
   std::map<std::string, Bundle> bundles; // by path
   std::vector<uint64_t> lengths;         // positions that each request can come to use
+  std::vector<ExpectedStep> expected;    // of the last request
   std::shared_ptr<Engine> opened;
 };
 

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <deque>
-#include <set>
 
 namespace lorac::vulkan {
 namespace {
@@ -63,15 +62,19 @@ Result<std::pair<Location, uint64_t>> Program::resolve(const Resources &resource
   return std::pair(*location, *size);
 }
 
+std::set<uint32_t> Program::kernelsOf(const fbs::Program &program) {
+  std::set<uint32_t> kernels;
+  for (const fbs::Command *command : *program.commands())
+    if (command->kind() == fbs::CommandKind::Dispatch)
+      kernels.insert(command->kernel());
+  return kernels;
+}
+
 Result<Program> Program::create(const Resources &resources, size_t index) {
   Program result;
   result.program = resources.model.metadata().programs()->Get(uint32_t(index));
   result.name = result.program->name()->str();
-  std::set<uint32_t> kernels;
-  for (const fbs::Command *command : *result.program->commands())
-    if (command->kind() == fbs::CommandKind::Dispatch)
-      kernels.insert(command->kernel());
-  LORAC_TRY(resources.pipelines.make(resources.context, kernels, resources.counters));
+  LORAC_TRY(resources.pipelines.make(resources.context, kernelsOf(*result.program), resources.counters));
   std::vector<SetKey> keys; // a dispatch's, in order
   for (const fbs::Command *command : *result.program->commands()) {
     Step step;

@@ -46,6 +46,8 @@ public:
     DeviceCounters &counters;
   };
   static Result<Program> create(const Resources &resources, size_t index);
+  /// The kernels that a program dispatches, by their numbers in the file.
+  static std::set<uint32_t> kernelsOf(const fbs::Program &program);
 
   /// A command buffer that replays the program with these symbols; recorded anew only when they differ from
   /// the last. With `timestamps` always recorded anew: each dispatch alone, between two of them.

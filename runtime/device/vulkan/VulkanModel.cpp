@@ -10,10 +10,14 @@
 #include "runtime/files/Expression.h"
 #include "runtime/files/ModelFile.h"
 #include "schemas/Catalog.h"
+#include "support/Threads.h"
 
 #include <algorithm>
+#include <functional>
+#include <new>
 #include <numeric>
 #include <optional>
+#include <set>
 
 namespace lorac::vulkan {
 namespace {
@@ -22,7 +26,7 @@ class VulkanModel final : public DeviceModel, public DeviceProfiler {
 public:
   static Result<std::unique_ptr<DeviceModel>> open(std::unique_ptr<Context> context, int index,
                                                    const ModelFile &model, const LoadSymbols &symbols,
-                                                   const DevicePlan &plan, const std::string &pipelineCache,
+                                                   const DevicePlan &plan, const Options &options,
                                                    uint64_t driverNanoseconds);
 
   ~VulkanModel() override {
@@ -46,6 +50,7 @@ private:
   VulkanModel(std::unique_ptr<Context> context, int index, const ModelFile &model, const LoadSymbols &symbols)
       : context(std::move(context)), index(index), model(model), load(symbols) {}
 
+  Status fill(std::span<const size_t> expected);
   Status uploadWeights();
   Status checkStep(const fbs::Program &program, const StepSymbols &symbols) const;
   Status replay(size_t program, const StepSymbols &symbols);
@@ -70,8 +75,7 @@ private:
 
 Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> context, int index,
                                                        const ModelFile &model, const LoadSymbols &symbols,
-                                                       const DevicePlan &plan,
-                                                       const std::string &pipelineCache,
+                                                       const DevicePlan &plan, const Options &options,
                                                        uint64_t driverNanoseconds) {
   std::unique_ptr<VulkanModel> opened(new VulkanModel(std::move(context), index, model, symbols));
   opened->counts.driverNanoseconds = driverNanoseconds;
@@ -86,10 +90,44 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
     opened->weightPlan = weights.front();
   LORAC_ASSIGN(opened->memory, Memory::create(device, plan, opened->counts));
   LORAC_ASSIGN(opened->pipelines,
-               Pipelines::create(device, model, plan.variants, pipelineCache, opened->counts));
-  LORAC_TRY(opened->uploadWeights());
+               Pipelines::create(device, model, plan.variants, options.pipelineCache, opened->counts));
+  LORAC_TRY(opened->fill(options.programs));
   LORAC_TRY(device.instance->validationStatus());
   return std::unique_ptr<DeviceModel>(std::move(opened));
+}
+
+/// Copies the weights, and beside that makes the pipelines of `expected` programs where both can go on at
+/// once: a copy into mapped memory that needs no flush calls nothing of Vulkan's.
+Status VulkanModel::fill(std::span<const size_t> expected) {
+  std::set<uint32_t> kernels;
+  for (size_t program : expected)
+    kernels.merge(Program::kernelsOf(*model.metadata().programs()->Get(uint32_t(program))));
+  const auto &weights = memory.allocations(fbs::Space::Weight);
+  const bool isOfHost = std::all_of(weights.begin(), weights.end(), [](const Allocation &allocation) {
+    return allocation.mapped && allocation.coherent;
+  });
+  if (kernels.empty() || !isOfHost)
+    return uploadWeights();
+  DeviceCounters apart;
+  Status uploaded, made;
+  const auto guarded = [](const std::function<Status()> &work) {
+    try {
+      return work();
+    } catch (const std::bad_alloc &) {
+      return Status(Code::OutOfMemory) << "host memory ran out while a model was opened";
+    }
+  };
+  forEachOnThreads(2, 2, [&](size_t i) {
+    if (i == 0)
+      uploaded = guarded([&] { return uploadWeights(); });
+    else
+      made = guarded([&] { return pipelines.make(*context, kernels, apart); });
+  });
+  counts.pipelinesMade += apart.pipelinesMade;
+  if (apart.pipelineNanoseconds > counts.uploadNanoseconds)
+    counts.pipelineNanoseconds += apart.pipelineNanoseconds - counts.uploadNanoseconds;
+  LORAC_TRY(uploaded);
+  return made;
 }
 
 Status VulkanModel::uploadWeights() {
@@ -255,8 +293,7 @@ Result<std::unique_ptr<DeviceModel>> openOn(std::shared_ptr<Instance> instance,
                Context::create(std::move(instance), physical, options.adjustApi));
   const uint64_t driverNanoseconds = nanoseconds(Clock::now() - options.began);
   LORAC_ASSIGN(DevicePlan plan, planDevice(context->caps, needs, options.limits));
-  return VulkanModel::open(std::move(context), index, model, symbols, plan, options.pipelineCache,
-                           driverNanoseconds);
+  return VulkanModel::open(std::move(context), index, model, symbols, plan, options, driverNanoseconds);
 }
 
 } // namespace

@@ -521,6 +521,21 @@ struct Sweep<Member> {
 };
 template <auto Member> void failIn(DeviceApi &api) { api.*Member = &Sweep<Member>::call; }
 
+TEST_F(Vulkan, MakesPipelinesOfProgramsThatWillRunWhileItOpens) {
+  options.programs = {test::RowsProgram};
+  auto device = open();
+  ASSERT_OK(device);
+  EXPECT_EQ((*device)->counters().pipelinesMade, 3u);
+  expectRuns(**device, test::SubgroupTag);
+  EXPECT_EQ((*device)->counters().pipelinesMade, 3u);
+  // Copies through a staging buffer take the queue, so there they wait.
+  device = open("vulkan,deny=hostvisible");
+  ASSERT_OK(device);
+  EXPECT_EQ((*device)->counters().pipelinesMade, 0u);
+  expectRuns(**device, test::SubgroupTag);
+  EXPECT_EQ((*device)->counters().pipelinesMade, 3u);
+}
+
 TEST_F(Vulkan, EveryFailingCallIsReported) {
   options.adjustApi = [](DeviceApi &api) {
     realApi = api;
@@ -543,32 +558,38 @@ TEST_F(Vulkan, EveryFailingCallIsReported) {
     failIn<&DeviceApi::vkResetFences>(api);
     failIn<&DeviceApi::vkQueueSubmit>(api);
   };
-  int failures = 0;
-  for (int failing = 1;; ++failing) {
-    ASSERT_LT(failing, 200);
-    callsLeft = failing;
-    auto device = open("vulkan,deny=hostvisible");
-    if (!device) {
-      ++failures;
-      EXPECT_STATUS(device, Code::OutOfMemory, "failed: out of device memory");
-      continue;
+  // Weights through a staging buffer and pipelines when they are needed, then both at once.
+  const auto sweep = [&](const std::string &spec, int fewest) {
+    int failures = 0;
+    for (int failing = 1;; ++failing) {
+      ASSERT_LT(failing, 200);
+      callsLeft = failing;
+      auto device = open(spec);
+      if (!device) {
+        ++failures;
+        EXPECT_STATUS(device, Code::OutOfMemory, "failed: out of device memory");
+        continue;
+      }
+      Status first = runRows(**device, {3}, {0});
+      if (!first.isOk()) {
+        ++failures;
+        EXPECT_STATUS(first, Code::OutOfMemory, "failed: out of device memory");
+        EXPECT_EQ((*device)->counters().steps, 0u);
+      }
+      bool fired = callsLeft <= 0;
+      callsLeft = 0; // no further call reaches zero
+      // The failure has left nothing half done: the same step runs now.
+      ASSERT_OK(runRows(**device, {3}, {0}));
+      expectRow((*device)->outBuffer(test::RowsProgram, test::RowsLogits).first(RowWidth), 3,
+                test::SubgroupTag);
+      if (!fired)
+        break;
     }
-    Status first = runRows(**device, {3}, {0});
-    if (!first.isOk()) {
-      ++failures;
-      EXPECT_STATUS(first, Code::OutOfMemory, "failed: out of device memory");
-      EXPECT_EQ((*device)->counters().steps, 0u);
-    }
-    bool fired = callsLeft <= 0;
-    callsLeft = 0; // no further call reaches zero
-    // The failure has left nothing half done: the same step runs now.
-    ASSERT_OK(runRows(**device, {3}, {0}));
-    expectRow((*device)->outBuffer(test::RowsProgram, test::RowsLogits).first(RowWidth), 3,
-              test::SubgroupTag);
-    if (!fired)
-      break;
-  }
-  EXPECT_GE(failures, 40);
+    EXPECT_GE(failures, fewest);
+  };
+  ASSERT_NO_FATAL_FAILURE(sweep("vulkan,deny=hostvisible", 40));
+  options.programs = {test::RowsProgram};
+  ASSERT_NO_FATAL_FAILURE(sweep("vulkan", 30));
 }
 
 TEST_F(Vulkan, FailingClocksAreReported) {

@@ -613,7 +613,8 @@ TEST(ModelFile, RejectsSymbolTwice) {
 }
 
 TEST(ModelFile, RejectsMissingSymbol) {
-  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.symbols.pop_back(); }), "symbol 'adapted_rows' is missing");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.symbols.pop_back(); }),
+                 "symbol 'adapted_rows' is missing");
 }
 
 TEST(ModelFile, RejectsSymbolClass) {
