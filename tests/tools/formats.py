@@ -9,6 +9,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
 import struct
 import sys
 import tempfile
@@ -177,6 +178,37 @@ class Files(unittest.TestCase):
 
     def inspect(self, path):
         return json.loads(LORAC.ok("inspect", path, "--json"))
+
+    def test_tokens_and_merges(self):
+        """By the page's words about the table Tokenizer."""
+        texts = ["a", "b", "c", "<s>", "cab", "ab", "abc", "bc"]  # abc is of two merges; the second, bc, is a side before it is made
+        merges = [("a", "b"), ("ab", "c"), ("c", "ab"), ("a", "bc"), ("b", "c")]
+        with harness.temporary_folder() as name:
+            folder = pathlib.Path(name)
+            for file in "config.json", "model.safetensors":
+                shutil.copy(harness.GOLDENS / "llama-odd" / file, folder)
+            (folder / "tokenizer.json").write_text(json.dumps({
+                "added_tokens": [{"id": 3, "content": "<s>", "special": True}],
+                "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}, "decoder": {"type": "ByteLevel"},
+                "model": {"type": "BPE", "vocab": {text: i for i, text in enumerate(texts)}, "merges": [f"{a} {b}" for a, b in merges]}}))
+            LORAC.ok("compile", folder, "-o", folder / "text.lorac", "--max-rows", 1)
+            table = self.read(folder / "text.lorac").root["tokenizer"]
+        planes, written, begin = bytes(table["merge_planes"]), [], 0
+        count, following = len(planes) // 9, 0
+        for length in table["token_lengths"]:
+            written.append(bytes(table["token_texts"][begin:begin + length]).decode())
+            begin += length
+        self.assertEqual(begin, len(table["token_texts"]))
+        self.assertEqual(written, ["a", "b", "c", "<s>", "", "", "", "bc"])
+        found = []
+        for rank in range(count):
+            left, right, more = (sum(planes[(3 * field + byte) * count + rank] << 8 * byte for byte in range(3)) for field in range(3))
+            product = (following + more) % 2**24
+            following = product + 1
+            found.append((written[left], written[right]))
+            self.assertIn(written[product], ("", written[left] + written[right]))
+            written[product] = written[left] + written[right]
+        self.assertEqual((written, found), (texts, merges))
 
     def test_model(self):
         reader, shown = self.read(self.model), self.inspect(self.model)

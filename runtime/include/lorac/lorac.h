@@ -211,7 +211,7 @@ typedef struct lorac_counters {
   uint64_t pipeline_cache_bytes; /**< that `pipeline_cache` gave the driver; 0: it had nothing of use */
   uint64_t driver_nanoseconds;   /**< finding and starting the driver and its device */
   uint64_t upload_nanoseconds;   /**< copying the weights to the device */
-  uint64_t pipeline_nanoseconds; /**< the driver's making of pipelines, and reading the cache */
+  uint64_t pipeline_nanoseconds; /**< waiting for the driver to make pipelines, and reading the cache */
 } lorac_counters;
 lorac_code lorac_engine_get_counters(const lorac_engine *engine, lorac_counters *counters,
                                      lorac_error *error);
