@@ -1,6 +1,8 @@
 //===- Vocabulary.cpp -----------------------------------------------------===//
 #include "support/Vocabulary.h"
 
+#include "schemas/model_generated.h"
+
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -140,6 +142,12 @@ Result<Vocabulary> Vocabulary::unpack(std::span<const uint16_t> lengths, std::sp
     result.pairs.push_back(merge);
   }
   return result;
+}
+
+Result<Vocabulary> Vocabulary::unpack(const fbs::Tokenizer &table) {
+  const auto elements = [](const auto &vector) { return std::span(vector.data(), vector.size()); };
+  return unpack(elements(*table.token_lengths()), elements(*table.token_texts()),
+                elements(*table.merge_planes()));
 }
 
 } // namespace lorac

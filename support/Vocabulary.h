@@ -14,6 +14,10 @@
 
 namespace lorac {
 
+namespace fbs {
+struct Tokenizer;
+}
+
 constexpr size_t MaxTokenBytes = 4096;             ///< the longest tokens in use have some hundred
 constexpr size_t MaxVocabularyBytes = 32ull << 20; ///< of all texts: merges could double them without end
 constexpr uint32_t MaxVocabularyTokens = uint32_t(1) << 24; ///< what three bytes hold
@@ -41,6 +45,7 @@ public:
   /// add up, ids past the tokens, and a merge whose sides do not make its product.
   static Result<Vocabulary> unpack(std::span<const uint16_t> lengths, std::span<const uint8_t> texts,
                                    std::span<const uint8_t> merges);
+  static Result<Vocabulary> unpack(const fbs::Tokenizer &table);
 
   size_t size() const { return places.size(); }
   /// The text of token `id`, which is one; empty for an id without a token.

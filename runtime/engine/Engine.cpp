@@ -467,10 +467,7 @@ Status Engine::runLocked(std::span<const PlannedRow> rows, const PlannedRun &run
   symbols.rows = rows.size();
   symbols.outRows = run.outRows;
   symbols.items = run.items;
-  symbols.adaptsHead = std::any_of(rows.begin(), rows.end(), [](const PlannedRow &row) {
-    return std::any_of(row.stack->begin(), row.stack->end(),
-                       [](const StackEntry &entry) { return entry.adapter->adaptsHead(); });
-  });
+  symbols.adaptsHead = anyAdapter(rows, &LoadedAdapter::adaptsHead);
   LORAC_TRY(noteLost(device->run(program->program, symbols, written)));
   if (run.outRows == 0)
     return Status::ok();

@@ -97,14 +97,14 @@ private:
   }
 };
 
-bool anyFloat32(std::span<const PlannedRow> rows) {
-  return std::any_of(rows.begin(), rows.end(), [](const PlannedRow &row) {
+} // namespace
+
+bool anyAdapter(std::span<const PlannedRow> rows, bool (LoadedAdapter::*has)() const) {
+  return std::any_of(rows.begin(), rows.end(), [&](const PlannedRow &row) {
     return std::any_of(row.stack->begin(), row.stack->end(),
-                       [](const StackEntry &entry) { return entry.adapter->isFloat32(); });
+                       [&](const StackEntry &entry) { return ((*entry.adapter).*has)(); });
   });
 }
-
-} // namespace
 
 uint64_t stackItems(const Stack &stack) {
   uint64_t items = 0;
@@ -267,7 +267,7 @@ Result<uint64_t> writeTable(const StepProgram::Input &input, std::span<const Pla
   }
   case fbs::StepInput::Stacks: {
     uint32_t entry = 0, item = 0;
-    const uint32_t float32 = anyFloat32(rows) ? step::StepFloat32Bit : 0;
+    const uint32_t float32 = anyAdapter(rows, &LoadedAdapter::isFloat32) ? step::StepFloat32Bit : 0;
     for (const PlannedRow &row : rows) {
       const uint32_t count = uint32_t(row.stack->size()), items = uint32_t(stackItems(*row.stack));
       writer.add(step::StackRecord{entry, count, item, items | float32});

@@ -47,6 +47,9 @@ struct PlannedRun {
 
 uint64_t stackItems(const Stack &stack);
 
+/// True where `has` holds for an adapter of one of the rows' stacks.
+bool anyAdapter(std::span<const PlannedRow> rows, bool (LoadedAdapter::*has)() const);
+
 /// Cuts the rows, in order, into as few runs as the limits allow. A row whose own stack exceeds them is
 /// Exhausted.
 Result<std::vector<PlannedRun>> planRuns(std::span<const PlannedRow> rows, const StepLimits &limits);

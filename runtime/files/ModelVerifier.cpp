@@ -883,11 +883,7 @@ private:
       return Status::ok();
     const auto at = [&] { return corrupt() << "tokenizer "; };
     const uint32_t vocabulary = model.vocab_size();
-    const auto bytesOf = [](const flatbuffers::Vector<uint8_t> &vector) {
-      return std::span(vector.data(), vector.size());
-    };
-    const auto &lengths = *tokenizer->token_lengths();
-    const uint32_t tokens = lengths.size();
+    const uint32_t tokens = tokenizer->token_lengths()->size();
     if (tokens > vocabulary)
       return at() << "has " << tokens << " tokens, the vocabulary " << vocabulary;
     if (tokenizer->kinds()->size() != tokens)
@@ -895,10 +891,7 @@ private:
     for (uint32_t i = 0; i < tokens; ++i)
       if (!inEnum(fbs::TokenKind(tokenizer->kinds()->Get(i)), fbs::TokenKind::MAX))
         return at() << "has unknown kind " << unsigned(tokenizer->kinds()->Get(i)) << " for token " << i;
-    Status made = Vocabulary::unpack({lengths.data(), lengths.size()}, bytesOf(*tokenizer->token_texts()),
-                                     bytesOf(*tokenizer->merge_planes()))
-                      .status();
-    if (!made.isOk())
+    if (Status made = Vocabulary::unpack(*tokenizer).status(); !made.isOk())
       return at() << "is broken: " << made.message();
     for (uint32_t i = 0; i < sizeOf(tokenizer->added()); ++i) {
       const fbs::AddedToken &added = *tokenizer->added()->Get(i);

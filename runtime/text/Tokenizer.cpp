@@ -280,12 +280,7 @@ std::string_view Tokenizer::bytes(uint32_t id) const {
 Result<Tokenizer> Tokenizer::create(const fbs::Tokenizer &table) {
   Tokenizer result;
   LORAC_TRY(result.readRules(table));
-  const auto bytesOf = [](const flatbuffers::Vector<uint8_t> &vector) {
-    return std::span(vector.data(), vector.size());
-  };
-  Result<Vocabulary> vocabulary =
-      Vocabulary::unpack({table.token_lengths()->data(), table.token_lengths()->size()},
-                         bytesOf(*table.token_texts()), bytesOf(*table.merge_planes()));
+  Result<Vocabulary> vocabulary = Vocabulary::unpack(table);
   if (!vocabulary)
     return corrupt() << vocabulary.status().message() << "; build the file again";
   LORAC_TRY(result.readTokens(table, *vocabulary));
