@@ -62,6 +62,10 @@ struct Kernel;
 struct KernelBuilder;
 struct KernelT;
 
+struct Chain;
+struct ChainBuilder;
+struct ChainT;
+
 struct View;
 
 struct Command;
@@ -520,33 +524,36 @@ enum class CommandKind : uint8_t {
   Barrier = 1,
   Fill = 2,
   Copy = 3,
+  Run = 4,
   MIN = Dispatch,
-  MAX = Copy
+  MAX = Run
 };
 
-inline const CommandKind (&EnumValuesCommandKind())[4] {
+inline const CommandKind (&EnumValuesCommandKind())[5] {
   static const CommandKind values[] = {
     CommandKind::Dispatch,
     CommandKind::Barrier,
     CommandKind::Fill,
-    CommandKind::Copy
+    CommandKind::Copy,
+    CommandKind::Run
   };
   return values;
 }
 
 inline const char * const *EnumNamesCommandKind() {
-  static const char * const names[5] = {
+  static const char * const names[6] = {
     "Dispatch",
     "Barrier",
     "Fill",
     "Copy",
+    "Run",
     nullptr
   };
   return names;
 }
 
 inline const char *EnumNameCommandKind(CommandKind e) {
-  if (flatbuffers::IsOutRange(e, CommandKind::Dispatch, CommandKind::Copy)) return "";
+  if (flatbuffers::IsOutRange(e, CommandKind::Dispatch, CommandKind::Run)) return "";
   const size_t index = static_cast<size_t>(e);
   return EnumNamesCommandKind()[index];
 }
@@ -1971,6 +1978,124 @@ inline flatbuffers::Offset<Kernel> CreateKernelDirect(
 
 flatbuffers::Offset<Kernel> CreateKernel(flatbuffers::FlatBufferBuilder &_fbb, const KernelT *_o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
 
+struct ChainT : public flatbuffers::NativeTable {
+  typedef Chain TableType;
+  std::string name{};
+  std::vector<uint32_t> kernels{};
+  std::vector<bool> waits{};
+  std::vector<std::unique_ptr<lorac::fbs::VariantT>> variants{};
+  ChainT() = default;
+  ChainT(const ChainT &o);
+  ChainT(ChainT&&) FLATBUFFERS_NOEXCEPT = default;
+  ChainT &operator=(ChainT o) FLATBUFFERS_NOEXCEPT;
+};
+
+/// Kernels, by number, that one dispatch runs one after the other; `waits`: where a barrier stands before a link, not before the first. Its
+/// bindings are those of the links in order, then a storage buffer of the words in schemas/Chain.h.
+struct Chain FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
+  typedef ChainT NativeTableType;
+  typedef ChainBuilder Builder;
+  enum FlatBuffersVTableOffset FLATBUFFERS_VTABLE_UNDERLYING_TYPE {
+    VT_NAME = 4,
+    VT_KERNELS = 6,
+    VT_WAITS = 8,
+    VT_VARIANTS = 10
+  };
+  const flatbuffers::String *name() const {
+    return GetPointer<const flatbuffers::String *>(VT_NAME);
+  }
+  const flatbuffers::Vector<uint32_t> *kernels() const {
+    return GetPointer<const flatbuffers::Vector<uint32_t> *>(VT_KERNELS);
+  }
+  const flatbuffers::Vector<uint8_t> *waits() const {
+    return GetPointer<const flatbuffers::Vector<uint8_t> *>(VT_WAITS);
+  }
+  const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Variant>> *variants() const {
+    return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Variant>> *>(VT_VARIANTS);
+  }
+  bool Verify(flatbuffers::Verifier &verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyOffsetRequired(verifier, VT_NAME) &&
+           verifier.VerifyString(name()) &&
+           VerifyOffsetRequired(verifier, VT_KERNELS) &&
+           verifier.VerifyVector(kernels()) &&
+           VerifyOffsetRequired(verifier, VT_WAITS) &&
+           verifier.VerifyVector(waits()) &&
+           VerifyOffsetRequired(verifier, VT_VARIANTS) &&
+           verifier.VerifyVector(variants()) &&
+           verifier.VerifyVectorOfTables(variants()) &&
+           verifier.EndTable();
+  }
+  ChainT *UnPack(const flatbuffers::resolver_function_t *_resolver = nullptr) const;
+  void UnPackTo(ChainT *_o, const flatbuffers::resolver_function_t *_resolver = nullptr) const;
+  static flatbuffers::Offset<Chain> Pack(flatbuffers::FlatBufferBuilder &_fbb, const ChainT* _o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
+};
+
+struct ChainBuilder {
+  typedef Chain Table;
+  flatbuffers::FlatBufferBuilder &fbb_;
+  flatbuffers::uoffset_t start_;
+  void add_name(flatbuffers::Offset<flatbuffers::String> name) {
+    fbb_.AddOffset(Chain::VT_NAME, name);
+  }
+  void add_kernels(flatbuffers::Offset<flatbuffers::Vector<uint32_t>> kernels) {
+    fbb_.AddOffset(Chain::VT_KERNELS, kernels);
+  }
+  void add_waits(flatbuffers::Offset<flatbuffers::Vector<uint8_t>> waits) {
+    fbb_.AddOffset(Chain::VT_WAITS, waits);
+  }
+  void add_variants(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Variant>>> variants) {
+    fbb_.AddOffset(Chain::VT_VARIANTS, variants);
+  }
+  explicit ChainBuilder(flatbuffers::FlatBufferBuilder &_fbb)
+        : fbb_(_fbb) {
+    start_ = fbb_.StartTable();
+  }
+  flatbuffers::Offset<Chain> Finish() {
+    const auto end = fbb_.EndTable(start_);
+    auto o = flatbuffers::Offset<Chain>(end);
+    fbb_.Required(o, Chain::VT_NAME);
+    fbb_.Required(o, Chain::VT_KERNELS);
+    fbb_.Required(o, Chain::VT_WAITS);
+    fbb_.Required(o, Chain::VT_VARIANTS);
+    return o;
+  }
+};
+
+inline flatbuffers::Offset<Chain> CreateChain(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    flatbuffers::Offset<flatbuffers::String> name = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> kernels = 0,
+    flatbuffers::Offset<flatbuffers::Vector<uint8_t>> waits = 0,
+    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Variant>>> variants = 0) {
+  ChainBuilder builder_(_fbb);
+  builder_.add_variants(variants);
+  builder_.add_waits(waits);
+  builder_.add_kernels(kernels);
+  builder_.add_name(name);
+  return builder_.Finish();
+}
+
+inline flatbuffers::Offset<Chain> CreateChainDirect(
+    flatbuffers::FlatBufferBuilder &_fbb,
+    const char *name = nullptr,
+    const std::vector<uint32_t> *kernels = nullptr,
+    const std::vector<uint8_t> *waits = nullptr,
+    const std::vector<flatbuffers::Offset<lorac::fbs::Variant>> *variants = nullptr) {
+  auto name__ = name ? _fbb.CreateString(name) : 0;
+  auto kernels__ = kernels ? _fbb.CreateVector<uint32_t>(*kernels) : 0;
+  auto waits__ = waits ? _fbb.CreateVector<uint8_t>(*waits) : 0;
+  auto variants__ = variants ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Variant>>(*variants) : 0;
+  return lorac::fbs::CreateChain(
+      _fbb,
+      name__,
+      kernels__,
+      waits__,
+      variants__);
+}
+
+flatbuffers::Offset<Chain> CreateChain(flatbuffers::FlatBufferBuilder &_fbb, const ChainT *_o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
+
 struct CommandT : public flatbuffers::NativeTable {
   typedef Command TableType;
   lorac::fbs::CommandKind kind = lorac::fbs::CommandKind::Dispatch;
@@ -1978,10 +2103,14 @@ struct CommandT : public flatbuffers::NativeTable {
   std::vector<lorac::fbs::View> views{};
   std::vector<uint32_t> grid{};
   std::vector<uint32_t> push{};
+  uint32_t commands = 0;
+  uint32_t link = 0;
 };
 
 /// Dispatch: kernel, one view a binding in order, three expressions of the grid, one expression of a push constant (u32) a name in
-/// order; a grid with a zero in it is skipped. Fill: views[0] with zeros. Copy: views[0] to views[1], same size.
+/// order; a grid with a zero in it is skipped. Fill: views[0] with zeros. Copy: views[0] to views[1], same size. Run: the next `commands`, which
+/// are links of chain `kernel` from number `link` on and barriers where it waits, may run as one dispatch of it, in which its other links have
+/// empty grids. A program that runs part of a chain runs all of it somewhere.
 struct Command FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   typedef CommandT NativeTableType;
   typedef CommandBuilder Builder;
@@ -1990,7 +2119,9 @@ struct Command FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
     VT_KERNEL = 6,
     VT_VIEWS = 8,
     VT_GRID = 10,
-    VT_PUSH = 12
+    VT_PUSH = 12,
+    VT_COMMANDS = 14,
+    VT_LINK = 16
   };
   lorac::fbs::CommandKind kind() const {
     return static_cast<lorac::fbs::CommandKind>(GetField<uint8_t>(VT_KIND, 0));
@@ -2007,6 +2138,12 @@ struct Command FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const flatbuffers::Vector<uint32_t> *push() const {
     return GetPointer<const flatbuffers::Vector<uint32_t> *>(VT_PUSH);
   }
+  uint32_t commands() const {
+    return GetField<uint32_t>(VT_COMMANDS, 0);
+  }
+  uint32_t link() const {
+    return GetField<uint32_t>(VT_LINK, 0);
+  }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
            VerifyField<uint8_t>(verifier, VT_KIND, 1) &&
@@ -2017,6 +2154,8 @@ struct Command FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            verifier.VerifyVector(grid()) &&
            VerifyOffset(verifier, VT_PUSH) &&
            verifier.VerifyVector(push()) &&
+           VerifyField<uint32_t>(verifier, VT_COMMANDS, 4) &&
+           VerifyField<uint32_t>(verifier, VT_LINK, 4) &&
            verifier.EndTable();
   }
   CommandT *UnPack(const flatbuffers::resolver_function_t *_resolver = nullptr) const;
@@ -2043,6 +2182,12 @@ struct CommandBuilder {
   void add_push(flatbuffers::Offset<flatbuffers::Vector<uint32_t>> push) {
     fbb_.AddOffset(Command::VT_PUSH, push);
   }
+  void add_commands(uint32_t commands) {
+    fbb_.AddElement<uint32_t>(Command::VT_COMMANDS, commands, 0);
+  }
+  void add_link(uint32_t link) {
+    fbb_.AddElement<uint32_t>(Command::VT_LINK, link, 0);
+  }
   explicit CommandBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
     start_ = fbb_.StartTable();
@@ -2060,8 +2205,12 @@ inline flatbuffers::Offset<Command> CreateCommand(
     uint32_t kernel = 0,
     flatbuffers::Offset<flatbuffers::Vector<const lorac::fbs::View *>> views = 0,
     flatbuffers::Offset<flatbuffers::Vector<uint32_t>> grid = 0,
-    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> push = 0) {
+    flatbuffers::Offset<flatbuffers::Vector<uint32_t>> push = 0,
+    uint32_t commands = 0,
+    uint32_t link = 0) {
   CommandBuilder builder_(_fbb);
+  builder_.add_link(link);
+  builder_.add_commands(commands);
   builder_.add_push(push);
   builder_.add_grid(grid);
   builder_.add_views(views);
@@ -2076,7 +2225,9 @@ inline flatbuffers::Offset<Command> CreateCommandDirect(
     uint32_t kernel = 0,
     const std::vector<lorac::fbs::View> *views = nullptr,
     const std::vector<uint32_t> *grid = nullptr,
-    const std::vector<uint32_t> *push = nullptr) {
+    const std::vector<uint32_t> *push = nullptr,
+    uint32_t commands = 0,
+    uint32_t link = 0) {
   auto views__ = views ? _fbb.CreateVectorOfStructs<lorac::fbs::View>(*views) : 0;
   auto grid__ = grid ? _fbb.CreateVector<uint32_t>(*grid) : 0;
   auto push__ = push ? _fbb.CreateVector<uint32_t>(*push) : 0;
@@ -2086,7 +2237,9 @@ inline flatbuffers::Offset<Command> CreateCommandDirect(
       kernel,
       views__,
       grid__,
-      push__);
+      push__,
+      commands,
+      link);
 }
 
 flatbuffers::Offset<Command> CreateCommand(flatbuffers::FlatBufferBuilder &_fbb, const CommandT *_o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
@@ -2852,6 +3005,7 @@ struct ModelT : public flatbuffers::NativeTable {
   uint32_t head_site = 4294967295;
   uint32_t arena_bytes = 0;
   std::vector<uint8_t> signature{};
+  std::vector<std::unique_ptr<lorac::fbs::ChainT>> chains{};
   ModelT() = default;
   ModelT(const ModelT &o);
   ModelT(ModelT&&) FLATBUFFERS_NOEXCEPT = default;
@@ -2888,7 +3042,8 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
     VT_EXPRESSIONS = 50,
     VT_HEAD_SITE = 52,
     VT_ARENA_BYTES = 54,
-    VT_SIGNATURE = 56
+    VT_SIGNATURE = 56,
+    VT_CHAINS = 58
   };
   uint32_t version() const {
     return GetField<uint32_t>(VT_VERSION, 0);
@@ -2971,6 +3126,9 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
   const flatbuffers::Vector<uint8_t> *signature() const {
     return GetPointer<const flatbuffers::Vector<uint8_t> *>(VT_SIGNATURE);
   }
+  const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Chain>> *chains() const {
+    return GetPointer<const flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Chain>> *>(VT_CHAINS);
+  }
   bool Verify(flatbuffers::Verifier &verifier) const {
     return VerifyTableStart(verifier) &&
            VerifyField<uint32_t>(verifier, VT_VERSION, 4) &&
@@ -3024,6 +3182,9 @@ struct Model FLATBUFFERS_FINAL_CLASS : private flatbuffers::Table {
            VerifyField<uint32_t>(verifier, VT_ARENA_BYTES, 4) &&
            VerifyOffset(verifier, VT_SIGNATURE) &&
            verifier.VerifyVector(signature()) &&
+           VerifyOffset(verifier, VT_CHAINS) &&
+           verifier.VerifyVector(chains()) &&
+           verifier.VerifyVectorOfTables(chains()) &&
            verifier.EndTable();
   }
   ModelT *UnPack(const flatbuffers::resolver_function_t *_resolver = nullptr) const;
@@ -3116,6 +3277,9 @@ struct ModelBuilder {
   void add_signature(flatbuffers::Offset<flatbuffers::Vector<uint8_t>> signature) {
     fbb_.AddOffset(Model::VT_SIGNATURE, signature);
   }
+  void add_chains(flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Chain>>> chains) {
+    fbb_.AddOffset(Model::VT_CHAINS, chains);
+  }
   explicit ModelBuilder(flatbuffers::FlatBufferBuilder &_fbb)
         : fbb_(_fbb) {
     start_ = fbb_.StartTable();
@@ -3165,10 +3329,12 @@ inline flatbuffers::Offset<Model> CreateModel(
     flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Expr>>> expressions = 0,
     uint32_t head_site = 4294967295,
     uint32_t arena_bytes = 0,
-    flatbuffers::Offset<flatbuffers::Vector<uint8_t>> signature = 0) {
+    flatbuffers::Offset<flatbuffers::Vector<uint8_t>> signature = 0,
+    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<lorac::fbs::Chain>>> chains = 0) {
   ModelBuilder builder_(_fbb);
   builder_.add_cache_page_bytes(cache_page_bytes);
   builder_.add_weight_bytes(weight_bytes);
+  builder_.add_chains(chains);
   builder_.add_signature(signature);
   builder_.add_arena_bytes(arena_bytes);
   builder_.add_head_site(head_site);
@@ -3225,7 +3391,8 @@ inline flatbuffers::Offset<Model> CreateModelDirect(
     const std::vector<flatbuffers::Offset<lorac::fbs::Expr>> *expressions = nullptr,
     uint32_t head_site = 4294967295,
     uint32_t arena_bytes = 0,
-    const std::vector<uint8_t> *signature = nullptr) {
+    const std::vector<uint8_t> *signature = nullptr,
+    const std::vector<flatbuffers::Offset<lorac::fbs::Chain>> *chains = nullptr) {
   auto base__ = base ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::BaseTensor>>(*base) : 0;
   auto segments__ = segments ? _fbb.CreateVectorOfStructs<lorac::fbs::Segment>(*segments) : 0;
   auto weights__ = weights ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Weight>>(*weights) : 0;
@@ -3240,6 +3407,7 @@ inline flatbuffers::Offset<Model> CreateModelDirect(
   auto eos_ids__ = eos_ids ? _fbb.CreateVector<uint32_t>(*eos_ids) : 0;
   auto expressions__ = expressions ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Expr>>(*expressions) : 0;
   auto signature__ = signature ? _fbb.CreateVector<uint8_t>(*signature) : 0;
+  auto chains__ = chains ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Chain>>(*chains) : 0;
   return lorac::fbs::CreateModel(
       _fbb,
       version,
@@ -3268,7 +3436,8 @@ inline flatbuffers::Offset<Model> CreateModelDirect(
       expressions__,
       head_site,
       arena_bytes,
-      signature__);
+      signature__,
+      chains__);
 }
 
 flatbuffers::Offset<Model> CreateModel(flatbuffers::FlatBufferBuilder &_fbb, const ModelT *_o, const flatbuffers::rehasher_function_t *_rehasher = nullptr);
@@ -3671,6 +3840,57 @@ inline flatbuffers::Offset<Kernel> CreateKernel(flatbuffers::FlatBufferBuilder &
       _variants);
 }
 
+inline ChainT::ChainT(const ChainT &o)
+      : name(o.name),
+        kernels(o.kernels),
+        waits(o.waits) {
+  variants.reserve(o.variants.size());
+  for (const auto &variants_ : o.variants) { variants.emplace_back((variants_) ? new lorac::fbs::VariantT(*variants_) : nullptr); }
+}
+
+inline ChainT &ChainT::operator=(ChainT o) FLATBUFFERS_NOEXCEPT {
+  std::swap(name, o.name);
+  std::swap(kernels, o.kernels);
+  std::swap(waits, o.waits);
+  std::swap(variants, o.variants);
+  return *this;
+}
+
+inline ChainT *Chain::UnPack(const flatbuffers::resolver_function_t *_resolver) const {
+  auto _o = std::unique_ptr<ChainT>(new ChainT());
+  UnPackTo(_o.get(), _resolver);
+  return _o.release();
+}
+
+inline void Chain::UnPackTo(ChainT *_o, const flatbuffers::resolver_function_t *_resolver) const {
+  (void)_o;
+  (void)_resolver;
+  { auto _e = name(); if (_e) _o->name = _e->str(); }
+  { auto _e = kernels(); if (_e) { _o->kernels.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->kernels[_i] = _e->Get(_i); } } }
+  { auto _e = waits(); if (_e) { _o->waits.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->waits[_i] = _e->Get(_i) != 0; } } }
+  { auto _e = variants(); if (_e) { _o->variants.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->variants[_i] = std::unique_ptr<lorac::fbs::VariantT>(_e->Get(_i)->UnPack(_resolver)); } } }
+}
+
+inline flatbuffers::Offset<Chain> Chain::Pack(flatbuffers::FlatBufferBuilder &_fbb, const ChainT* _o, const flatbuffers::rehasher_function_t *_rehasher) {
+  return CreateChain(_fbb, _o, _rehasher);
+}
+
+inline flatbuffers::Offset<Chain> CreateChain(flatbuffers::FlatBufferBuilder &_fbb, const ChainT *_o, const flatbuffers::rehasher_function_t *_rehasher) {
+  (void)_rehasher;
+  (void)_o;
+  struct _VectorArgs { flatbuffers::FlatBufferBuilder *__fbb; const ChainT* __o; const flatbuffers::rehasher_function_t *__rehasher; } _va = { &_fbb, _o, _rehasher}; (void)_va;
+  auto _name = _fbb.CreateString(_o->name);
+  auto _kernels = _fbb.CreateVector(_o->kernels);
+  auto _waits = _fbb.CreateVector(_o->waits);
+  auto _variants = _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Variant>> (_o->variants.size(), [](size_t i, _VectorArgs *__va) { return CreateVariant(*__va->__fbb, __va->__o->variants[i].get(), __va->__rehasher); }, &_va );
+  return lorac::fbs::CreateChain(
+      _fbb,
+      _name,
+      _kernels,
+      _waits,
+      _variants);
+}
+
 inline CommandT *Command::UnPack(const flatbuffers::resolver_function_t *_resolver) const {
   auto _o = std::unique_ptr<CommandT>(new CommandT());
   UnPackTo(_o.get(), _resolver);
@@ -3685,6 +3905,8 @@ inline void Command::UnPackTo(CommandT *_o, const flatbuffers::resolver_function
   { auto _e = views(); if (_e) { _o->views.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->views[_i] = *_e->Get(_i); } } }
   { auto _e = grid(); if (_e) { _o->grid.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->grid[_i] = _e->Get(_i); } } }
   { auto _e = push(); if (_e) { _o->push.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->push[_i] = _e->Get(_i); } } }
+  { auto _e = commands(); _o->commands = _e; }
+  { auto _e = link(); _o->link = _e; }
 }
 
 inline flatbuffers::Offset<Command> Command::Pack(flatbuffers::FlatBufferBuilder &_fbb, const CommandT* _o, const flatbuffers::rehasher_function_t *_rehasher) {
@@ -3700,13 +3922,17 @@ inline flatbuffers::Offset<Command> CreateCommand(flatbuffers::FlatBufferBuilder
   auto _views = _o->views.size() ? _fbb.CreateVectorOfStructs(_o->views) : 0;
   auto _grid = _o->grid.size() ? _fbb.CreateVector(_o->grid) : 0;
   auto _push = _o->push.size() ? _fbb.CreateVector(_o->push) : 0;
+  auto _commands = _o->commands;
+  auto _link = _o->link;
   return lorac::fbs::CreateCommand(
       _fbb,
       _kind,
       _kernel,
       _views,
       _grid,
-      _push);
+      _push,
+      _commands,
+      _link);
 }
 
 inline ProgramT::ProgramT(const ProgramT &o)
@@ -4017,6 +4243,8 @@ inline ModelT::ModelT(const ModelT &o)
   for (const auto &angles_ : o.angles) { angles.emplace_back((angles_) ? new lorac::fbs::AngleTableT(*angles_) : nullptr); }
   expressions.reserve(o.expressions.size());
   for (const auto &expressions_ : o.expressions) { expressions.emplace_back((expressions_) ? new lorac::fbs::ExprT(*expressions_) : nullptr); }
+  chains.reserve(o.chains.size());
+  for (const auto &chains_ : o.chains) { chains.emplace_back((chains_) ? new lorac::fbs::ChainT(*chains_) : nullptr); }
 }
 
 inline ModelT &ModelT::operator=(ModelT o) FLATBUFFERS_NOEXCEPT {
@@ -4047,6 +4275,7 @@ inline ModelT &ModelT::operator=(ModelT o) FLATBUFFERS_NOEXCEPT {
   std::swap(head_site, o.head_site);
   std::swap(arena_bytes, o.arena_bytes);
   std::swap(signature, o.signature);
+  std::swap(chains, o.chains);
   return *this;
 }
 
@@ -4086,6 +4315,7 @@ inline void Model::UnPackTo(ModelT *_o, const flatbuffers::resolver_function_t *
   { auto _e = head_site(); _o->head_site = _e; }
   { auto _e = arena_bytes(); _o->arena_bytes = _e; }
   { auto _e = signature(); if (_e) { _o->signature.resize(_e->size()); std::copy(_e->begin(), _e->end(), _o->signature.begin()); } }
+  { auto _e = chains(); if (_e) { _o->chains.resize(_e->size()); for (flatbuffers::uoffset_t _i = 0; _i < _e->size(); _i++) { _o->chains[_i] = std::unique_ptr<lorac::fbs::ChainT>(_e->Get(_i)->UnPack(_resolver)); } } }
 }
 
 inline flatbuffers::Offset<Model> Model::Pack(flatbuffers::FlatBufferBuilder &_fbb, const ModelT* _o, const flatbuffers::rehasher_function_t *_rehasher) {
@@ -4123,6 +4353,7 @@ inline flatbuffers::Offset<Model> CreateModel(flatbuffers::FlatBufferBuilder &_f
   auto _head_site = _o->head_site;
   auto _arena_bytes = _o->arena_bytes;
   auto _signature = _o->signature.size() ? _fbb.CreateVector(_o->signature) : 0;
+  auto _chains = _o->chains.size() ? _fbb.CreateVector<flatbuffers::Offset<lorac::fbs::Chain>> (_o->chains.size(), [](size_t i, _VectorArgs *__va) { return CreateChain(*__va->__fbb, __va->__o->chains[i].get(), __va->__rehasher); }, &_va ) : 0;
   return lorac::fbs::CreateModel(
       _fbb,
       _version,
@@ -4151,7 +4382,8 @@ inline flatbuffers::Offset<Model> CreateModel(flatbuffers::FlatBufferBuilder &_f
       _expressions,
       _head_site,
       _arena_bytes,
-      _signature);
+      _signature,
+      _chains);
 }
 
 inline const lorac::fbs::Model *GetModel(const void *buf) {

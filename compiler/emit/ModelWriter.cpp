@@ -105,6 +105,8 @@ private:
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Expr>>> expressionTable();
   flatbuffers::Offset<fbs::Program> programOf(plan::ProgramOp program);
   flatbuffers::Offset<fbs::Kernel> kernelOf(size_t index);
+  flatbuffers::Offset<fbs::Chain> chainOf(size_t index);
+  std::vector<std::unique_ptr<fbs::VariantT>> variantsOf(size_t index);
   flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<fbs::Weight>>> weightTable();
   plan::ExprAttr arenaBytes();
   std::vector<fbs::EpilogueTerm> epilogueOf(plan::KernelOp kernel);
@@ -126,10 +128,11 @@ private:
   lora::ModelOp model;
   plan::CacheOp cache;
   SmallVector<plan::KernelOp> kernels;
+  SmallVector<plan::ChainOp> chains;
   SmallVector<plan::WeightsOp> weightBuffers;
   SmallVector<lora::RopeTableOp> ropeTables;
-  llvm::StringMap<uint32_t> kernelNumbers, angleNumbers;
-  std::vector<std::vector<CompiledVariant>> variants;
+  llvm::StringMap<uint32_t> kernelNumbers, chainNumbers, angleNumbers;
+  std::vector<std::vector<CompiledVariant>> variants; ///< of kernels, then of chains
   CodeSegment code;
   std::optional<TokenizerData> tokenizer;
   std::vector<uint32_t> eosIds;
@@ -159,10 +162,18 @@ LogicalResult ModelWriter::collect() {
   model = *models;
   cache = *caches;
   kernels = llvm::to_vector(module.getOps<plan::KernelOp>());
+  chains = llvm::to_vector(module.getOps<plan::ChainOp>());
   weightBuffers = llvm::to_vector(module.getOps<plan::WeightsOp>());
   ropeTables = llvm::to_vector(module.getOps<lora::RopeTableOp>());
   for (auto [index, kernel] : llvm::enumerate(kernels))
     kernelNumbers[kernel.getSymName()] = index;
+  for (auto [index, chain] : llvm::enumerate(chains)) {
+    chainNumbers[chain.getSymName()] = index;
+    for (auto link : chain.getLinks().getAsRange<FlatSymbolRefAttr>())
+      if (!kernelNumbers.contains(link.getValue()))
+        return chain.emitError() << "'" << chain.getSymName() << "' has link " << link
+                                 << ", which the module does not have";
+  }
   for (auto [index, table] : llvm::enumerate(ropeTables))
     angleNumbers[table.getSymName()] = index;
   uint64_t end = 0;
@@ -226,29 +237,42 @@ LogicalResult ModelWriter::compileKernels() {
       request.constants[constant.getName().str()] = cast<IntegerAttr>(constant.getValue()).getInt();
     requests.push_back(std::move(request));
   }
-  variants.resize(requests.size());
-  std::vector<Status> failures(requests.size());
+  std::vector<std::vector<ChainLink>> links;
+  for (plan::ChainOp chain : chains) {
+    links.emplace_back();
+    for (auto [link, waits] : llvm::zip(chain.getLinks().getAsRange<FlatSymbolRefAttr>(), chain.getWaits()))
+      links.back().push_back({requests[kernelNumbers.lookup(link.getValue())], waits});
+  }
+  const size_t count = requests.size() + links.size();
+  variants.resize(count);
+  std::vector<Status> failures(count);
+  auto compile = [&](size_t i) -> Status {
+    if (i < requests.size()) {
+      LORAC_ASSIGN(variants[i], compileVulkan(requests[i], kernelCache));
+    } else {
+      LORAC_ASSIGN(CompiledVariant variant, compileChain(links[i - requests.size()], kernelCache));
+      variants[i].push_back(std::move(variant));
+    }
+    return Status::ok();
+  };
   std::atomic<size_t> next = 0, done = 0;
   auto work = [&](bool tellsProgress) {
-    for (size_t i = next++; i < requests.size(); i = next++) {
-      Result<std::vector<CompiledVariant>> compiled = compileVulkan(requests[i], kernelCache);
-      if (compiled)
-        variants[i] = *std::move(compiled);
-      else
-        failures[i] = compiled.status();
+    // Chains, the longest, first.
+    for (size_t i = next++; i < count; i = next++) {
+      failures[count - 1 - i] = compile(count - 1 - i);
       ++done;
       if (tellsProgress)
-        progress("compiling kernels", done, requests.size());
+        progress("compiling kernels", done, count);
     }
   };
   {
     std::jthread second(work, false);
     work(true);
   }
-  progress("compiling kernels", requests.size(), requests.size()); // the last may have been the second's
-  for (size_t i = 0; i < requests.size(); ++i) {
+  progress("compiling kernels", count, count); // the last may have been the second's
+  for (size_t i = 0; i < count; ++i) {
     if (!failures[i].isOk())
-      return report(kernels[i], failures[i]);
+      return report(i < kernels.size() ? kernels[i].getOperation() : chains[i - kernels.size()], failures[i]);
     for (const CompiledVariant &variant : variants[i])
       code.add(variant.spirv);
   }
@@ -387,6 +411,24 @@ flatbuffers::Offset<fbs::Kernel> ModelWriter::kernelOf(size_t index) {
   }
   for (const catalog::Push &push : catalog::pushes(table.catalog))
     table.push.emplace_back(push.name);
+  table.variants = variantsOf(index);
+  return fbs::CreateKernel(*builder, &table);
+}
+
+flatbuffers::Offset<fbs::Chain> ModelWriter::chainOf(size_t index) {
+  plan::ChainOp chain = chains[index];
+  fbs::ChainT table;
+  table.name = chain.getSymName().str();
+  for (auto link : chain.getLinks().getAsRange<FlatSymbolRefAttr>())
+    table.kernels.push_back(kernelNumbers.lookup(link.getValue()));
+  table.waits.assign(chain.getWaits().begin(), chain.getWaits().end());
+  table.variants = variantsOf(kernels.size() + index);
+  return fbs::CreateChain(*builder, &table);
+}
+
+/// Of kernel or chain number `index` in `variants`.
+std::vector<std::unique_ptr<fbs::VariantT>> ModelWriter::variantsOf(size_t index) {
+  std::vector<std::unique_ptr<fbs::VariantT>> list;
   for (const CompiledVariant &compiled : variants[index]) {
     auto variant = std::make_unique<fbs::VariantT>();
     variant->name = compiled.name;
@@ -396,9 +438,9 @@ flatbuffers::Offset<fbs::Kernel> ModelWriter::kernelOf(size_t index) {
     variant->segment = 0;
     variant->offset = code.offsets.at(compiled.spirv);
     variant->size = compiled.spirv.size() * 4;
-    table.variants.push_back(std::move(variant));
+    list.push_back(std::move(variant));
   }
-  return fbs::CreateKernel(*builder, &table);
+  return list;
 }
 
 flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program) {
@@ -439,6 +481,9 @@ flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program
   for (Operation &op : block) {
     if (isa<plan::BarrierOp>(op))
       commands.push_back(fbs::CreateCommand(*builder, fbs::CommandKind::Barrier));
+    else if (auto run = dyn_cast<plan::RunOp>(op))
+      commands.push_back(fbs::CreateCommand(*builder, fbs::CommandKind::Run, chainNumbers.lookup(run.getChain()),
+                                            0, 0, 0, uint32_t(run.getCommands()), uint32_t(run.getLink())));
     else if (auto fill = dyn_cast<plan::FillOp>(op))
       addTransfer(fbs::CommandKind::Fill, {fill.getView()});
     else if (auto copy = dyn_cast<plan::CopyOp>(op))
@@ -562,6 +607,9 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
   std::vector<flatbuffers::Offset<fbs::Kernel>> kernelTables;
   for (size_t i = 0; i < kernels.size(); ++i)
     kernelTables.push_back(kernelOf(i));
+  std::vector<flatbuffers::Offset<fbs::Chain>> chainTables;
+  for (size_t i = 0; i < chains.size(); ++i)
+    chainTables.push_back(chainOf(i));
   std::vector<flatbuffers::Offset<fbs::Program>> programs;
   for (plan::ProgramOp program : module.getOps<plan::ProgramOp>())
     programs.push_back(programOf(program));
@@ -578,6 +626,7 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
   auto siteVector = fresh.CreateVector(sites);
   auto symbolVector = fresh.CreateVector(symbols);
   auto kernelVector = fresh.CreateVector(kernelTables);
+  auto chainVector = fresh.CreateVector(chainTables);
   auto programVector = fresh.CreateVector(programs);
   auto angleVector = fresh.CreateVector(angles);
   auto weightVector = weightTable();
@@ -635,6 +684,7 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
   if (headSite)
     root.add_head_site(*headSite);
   root.add_arena_bytes(arena);
+  root.add_chains(chainVector);
   fbs::FinishModelBuffer(fresh, root.Finish());
   builder = nullptr;
   return {fresh.GetBufferPointer(), fresh.GetBufferPointer() + fresh.GetSize()};

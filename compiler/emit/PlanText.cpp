@@ -35,6 +35,9 @@ public:
     readWeights();
     for (const fbs::Kernel *kernel : *model.kernels())
       readKernel(*kernel);
+    if (model.chains())
+      for (const fbs::Chain *chain : *model.chains())
+        readChain(*chain);
     for (const fbs::Program *program : *model.programs())
       readProgram(*program);
     std::string text;
@@ -114,6 +117,15 @@ private:
                            terms.empty() ? ArrayAttr() : builder.getArrayAttr(terms));
   }
 
+  void readChain(const fbs::Chain &chain) {
+    SmallVector<Attribute> links;
+    for (uint32_t kernel : *chain.kernels())
+      links.push_back(
+          FlatSymbolRefAttr::get(builder.getContext(), model.kernels()->Get(kernel)->name()->str()));
+    plan::ChainOp::create(builder, loc, chain.name()->str(), builder.getArrayAttr(links),
+                          builder.getDenseBoolArrayAttr(SmallVector<bool>(chain.waits()->begin(), chain.waits()->end())));
+  }
+
   plan::ViewAttr view(const fbs::Program &program, const fbs::View &range, plan::Access access) {
     auto name =
         FlatSymbolRefAttr::get(builder.getContext(), program.buffers()->Get(range.buffer())->name()->str());
@@ -157,6 +169,10 @@ private:
     case fbs::CommandKind::Copy:
       plan::CopyOp::create(builder, loc, view(program, *command.views()->Get(0), plan::Access::Read),
                            view(program, *command.views()->Get(1), plan::Access::Write));
+      return;
+    case fbs::CommandKind::Run:
+      plan::RunOp::create(builder, loc, model.chains()->Get(command.kernel())->name()->str(),
+                          command.link(), command.commands());
       return;
     case fbs::CommandKind::Dispatch:
       break;

@@ -4,12 +4,16 @@
 #include "compiler/kernels/Epilogue.h"
 #include "compiler/kernels/KernelSources.h"
 #include "schemas/Catalog.h"
+#include "schemas/Chain.h"
 
 #include <glslang/SPIRV/SPVRemapper.h>
 #include <glslang/SPIRV/doc.h>
 #include <shaderc/shaderc.hpp>
 #include <spirv-tools/libspirv.hpp>
 #include <spirv-tools/optimizer.hpp>
+
+#include <regex>
+#include <set>
 
 namespace lorac {
 namespace {
@@ -146,22 +150,39 @@ Result<std::string> epilogueText(const KernelRequest &request) {
   return text;
 }
 
-std::string sourceText(const KernelRequest &request, const std::string &epilogue, const Form &form) {
-  std::string text = "#version 450\n";
-  auto define = [&text](std::string_view name, int64_t value) {
-    text += "#define ";
-    text += name;
-    text += " " + std::to_string(value) + "\n";
-  };
-  define("LANES", form.lanes);
-  define("SUBGROUP", form.subgroup);
-  define("TEXEL", form.texel);
+using Lines = std::vector<std::pair<std::string, std::string>>; ///< names that are defined, and their values
+
+std::string defined(const Lines &lines) {
+  std::string text;
+  for (const auto &[name, value] : lines)
+    text += "#define " + name + " " + value + "\n";
+  return text;
+}
+
+/// What every body of this form begins with.
+std::string formText(const Form &form, bool chain) {
+  return "#version 450\n" +
+         defined({{"LANES", std::to_string(form.lanes)},
+                  {"SUBGROUP", std::to_string(form.subgroup)},
+                  {"TEXEL", std::to_string(form.texel)},
+                  {"IN_CHAIN", std::to_string(chain)}}) +
+         std::string(sourceOf("prelude/glsl.h"));
+}
+
+/// What a body is made with: its constants and its epilogue.
+Lines linesOf(const KernelRequest &request, const std::string &epilogue) {
+  Lines lines;
   for (const auto &[name, value] : request.constants)
-    define(name, value);
+    lines.emplace_back(name, std::to_string(value));
   if (!epilogue.empty())
-    text += "#define EPILOGUE(s0, s1, o0, o1) " + epilogue + "\n";
-  text += sourceOf("prelude/glsl.h");
-  if (!epilogue.empty())
+    lines.emplace_back("EPILOGUE(s0, s1, o0, o1)", epilogue);
+  return lines;
+}
+
+/// The body, after the preludes that its constants ask for. Twice in one source, they have other names.
+std::string bodyText(const KernelRequest &request, bool hasEpilogue) {
+  std::string text;
+  if (hasEpilogue)
     text += sourceOf("prelude/math.h");
   if (request.constants.contains("WEIGHT"))
     text += sourceOf("prelude/packed.h");
@@ -178,9 +199,11 @@ std::string sourceText(const KernelRequest &request, const std::string &epilogue
 /// then arrays (whose indices are now constant) into values, and what is left folded. The full list gives
 /// code of the same size for linear and attend in twice the time. Blocks are merged as soon as loops are
 /// unrolled: the same code, a third of the passes' time less.
-void registerPasses(spvtools::Optimizer &optimizer) {
-  optimizer.RegisterPass(spvtools::CreateStripDebugInfoPass())
-      .RegisterPass(spvtools::CreateInlineExhaustivePass())
+void registerPasses(spvtools::Optimizer &optimizer, bool chain) {
+  optimizer.RegisterPass(spvtools::CreateStripDebugInfoPass());
+  if (chain) // its bodies are functions, and those that return early are not inlined
+    optimizer.RegisterPass(spvtools::CreateMergeReturnPass());
+  optimizer.RegisterPass(spvtools::CreateInlineExhaustivePass())
       .RegisterPass(spvtools::CreateEliminateDeadFunctionsPass())
       .RegisterPass(spvtools::CreatePrivateToLocalPass())
       .RegisterPass(spvtools::CreateLocalSingleBlockLoadStoreElimPass())
@@ -211,10 +234,10 @@ void registerPasses(spvtools::Optimizer &optimizer) {
 /// on one thread), and takes this compiler, at SmolLM2 with an empty kernel cache, 5 s instead of 10 to 13.
 void leaveUnrollingToDrivers(std::vector<uint32_t> &module) {
   // SPIR-V 1.3, sections 2.3, 3.23 and 3.32.
-  constexpr uint32_t HeaderWords = 5, OpLoopMerge = 246, Control = 3, Unroll = 1, DontUnroll = 2;
+  constexpr uint32_t HeaderWords = 5, OpLoopMerge = 246, Control = 3, Unroll = 1, DependencyInfinite = 4;
   for (size_t at = HeaderWords; at < module.size(); at += module[at] >> 16)
-    if ((module[at] & 0xffff) == OpLoopMerge && (module[at + Control] & DontUnroll) != 0)
-      module[at + Control] ^= DontUnroll | Unroll;
+    if ((module[at] & 0xffff) == OpLoopMerge && (module[at + Control] & DependencyInfinite) != 0)
+      module[at + Control] ^= DependencyInfinite | Unroll;
 }
 
 /// Gives equal pieces of different modules equal ids, by the opcodes around them (a remapper of glslang's): a
@@ -253,15 +276,16 @@ Digest recipeOf(const std::string &source) {
 /// The first line alone: a Status is one line.
 std::string firstLine(const std::string &text) { return text.substr(0, text.find('\n')); }
 
-Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const std::string &epilogue,
-                                          const Form &form, const KernelCache *cache) {
-  std::string source = sourceText(request, epilogue, form);
+/// `name` for messages.
+Result<std::vector<uint32_t>> compileSource(const std::string &name, const Form &form,
+                                            const std::string &source, bool chain,
+                                            const KernelCache *cache) {
   Digest recipe = recipeOf(source);
   if (cache)
     if (std::optional<std::vector<uint32_t>> kept = cache->find(recipe))
       return *std::move(kept);
   auto fail = [&](const char *stage, const std::string &text) {
-    return Status(Code::Internal) << "kernel " << request.catalog << ", variant " << form.name << ": "
+    return Status(Code::Internal) << "kernel " << name << ", variant " << form.name << ": "
                                   << stage << ": " << firstLine(text) << "; report it";
   };
   shaderc::CompileOptions options;
@@ -274,9 +298,8 @@ Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const st
   // most bodies do.
   static const shaderc::Compiler tables;
   shaderc::Compiler compiler; // one a call: a compiler serves one thread
-  std::string name = request.catalog + ".kernel";
   shaderc::SpvCompilationResult compiled =
-      compiler.CompileGlslToSpv(source, shaderc_compute_shader, name.c_str(), options);
+      compiler.CompileGlslToSpv(source, shaderc_compute_shader, (name + ".kernel").c_str(), options);
   if (compiled.GetCompilationStatus() != shaderc_compilation_status_success)
     return fail("GLSL", compiled.GetErrorMessage());
   std::vector<uint32_t> code(compiled.cbegin(), compiled.cend());
@@ -289,7 +312,7 @@ Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const st
   };
   spvtools::Optimizer optimizer(SPV_ENV_VULKAN_1_1);
   optimizer.SetMessageConsumer(collect);
-  registerPasses(optimizer);
+  registerPasses(optimizer, chain);
   spvtools::OptimizerOptions optimizerOptions;
   optimizerOptions.set_run_validator(false); // the result is what counts
   std::vector<uint32_t> optimised;
@@ -308,6 +331,24 @@ Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const st
   return optimised;
 }
 
+Result<std::vector<uint32_t>> compileForm(const KernelRequest &request, const std::string &epilogue,
+                                          const Form &form, const KernelCache *cache) {
+  return compileSource(request.catalog, form,
+                       formText(form, false) + defined(linesOf(request, epilogue)) +
+                           bodyText(request, !epilogue.empty()),
+                       false, cache);
+}
+
+/// What the first group of `pattern` matches in a text.
+std::set<std::string> matchesIn(const std::string &text, const std::regex &pattern) {
+  std::set<std::string> found;
+  for (std::sregex_iterator match(text.begin(), text.end(), pattern), end; match != end; ++match)
+    found.insert((*match)[1]);
+  return found;
+}
+const std::regex DeclaredNames("\\n(?:FUNCTION|SHARED) \\w+ (\\w+)[(\\[]");
+const std::regex DefinedNames("\\n *# *define (\\w+)");
+
 } // namespace
 
 Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request, const KernelCache *cache,
@@ -324,6 +365,48 @@ Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request,
     variants.push_back({form.name, form.features, form.texel, VulkanLanes, std::move(spirv)});
   }
   return variants;
+}
+
+Result<CompiledVariant> compileChain(std::span<const ChainLink> links, const KernelCache *cache) {
+  const Form &form = Forms[0]; // the only one that chains are run in
+  std::string source = formText(form, true) + std::string(sourceOf("prelude/math.h")), main;
+  uint32_t binding = 0, word = chain::Parameters;
+  for (size_t i = 0; i < links.size(); ++i) {
+    const KernelRequest &request = links[i].kernel;
+    LORAC_TRY(checkConstants(request));
+    LORAC_ASSIGN(std::string epilogue, epilogueText(request));
+    const std::string link = "link" + std::to_string(i) + "_";
+    Lines lines = linesOf(request, epilogue);
+    const std::string body = bodyText(request, false);
+    for (const std::string &name : matchesIn(body, DeclaredNames))
+      lines.emplace_back(name, link + name);
+    lines.emplace_back("LINK", link);
+    lines.emplace_back("FIRST_BINDING", std::to_string(binding));
+    const std::string text = "\n" + defined(lines) + body;
+    source += text;
+    for (const std::string &name : matchesIn(text, DefinedNames))
+      source += "#undef " + name + "\n";
+
+    if (links[i].waits)
+      main += "  chainMeet();\n";
+    auto next = [&word] { return "chainWords[" + std::to_string(word++) + "]"; };
+    main += "  uint " + link + "x = " + next() + ";\n";
+    main += "  uint " + link + "groups = " + link + "x * " + next() + ";\n";
+    std::string pushed;
+    for (size_t push = 0; push < catalog::pushes(request.catalog).size(); ++push)
+      pushed += (push == 0 ? "" : ", ") + next();
+    main += "  " + link + "pushed = " + link + "Push(" + pushed + ");\n";
+    main += "  groupsAlongX = " + link + "x;\n";
+    main += "  uint " + link + "end = chainFirst(" + link + "groups, chainMember + 1u);\n";
+    main += "  for (uint i = chainFirst(" + link + "groups, chainMember); i < " + link + "end; ++i) {\n";
+    main += "    groupPlace = uvec2(i % " + link + "x, i / " + link + "x);\n    " + link + "body();\n  }\n";
+    binding += uint32_t(catalog::bindings(request.catalog, request.constants).size());
+  }
+  source += defined({{"CHAIN_BINDING", std::to_string(binding)}});
+  source += sourceOf("prelude/chain.h");
+  source += "void main() {\n  if (!chainJoin())\n    return;\n" + main + "}\n";
+  LORAC_ASSIGN(std::vector<uint32_t> spirv, compileSource("chain", form, source, true, cache));
+  return CompiledVariant{form.name, form.features, form.texel, VulkanLanes, std::move(spirv)};
 }
 
 Result<std::vector<uint32_t>> compileRawRead(bool texel, uint32_t lanes) {

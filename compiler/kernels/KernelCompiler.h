@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,16 @@ constexpr uint32_t VulkanLanes = 8;
 /// With a cache, what it has is not compiled again. `only` names the one variant to compile; empty: all.
 Result<std::vector<CompiledVariant>>
 compileVulkan(const KernelRequest &request, const KernelCache *cache = nullptr, std::string_view only = {});
+
+/// One of the dispatches that a chain stands for.
+struct ChainLink {
+  KernelRequest kernel;
+  bool waits = false; ///< a barrier stands before it
+};
+/// The links as one module (docs/decisions/0019), in the one variant that chains are run in. Bindings are
+/// those of the links in order, then the chain's words, a storage buffer (schemas/Chain.h). Errors and
+/// threads: as compileVulkan.
+Result<CompiledVariant> compileChain(std::span<const ChainLink> links, const KernelCache *cache = nullptr);
 
 /// shaders/raw_read.kernel, which no model uses and no catalog lists: what a device reads at most, through
 /// one texel buffer or one storage buffer, in groups of `lanes`.

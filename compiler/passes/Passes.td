@@ -115,4 +115,19 @@ def BarriersPass : Pass<"lora-barriers", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"inserted", "inserted", "Barriers inserted">];
 }
 
+def ChainPass : Pass<"lora-chain", "::mlir::ModuleOp"> {
+  let summary = "Mark what repeats in a program as chains that one dispatch may run";
+  let description = [{
+    The layers of a model are one sequence of dispatches, again and again. Of each program the stretch that a period of at most 16 dispatches
+    covers best becomes a `plan.run` a period, all of one `plan.chain`: on a device where handing over a dispatch costs more than a
+    meeting of its groups (docs/decisions/0019), the runtime dispatches the chain in place of its links. What else of the program is a part of the chain
+    becomes a run of that part, so that no kernel is needed both in a chain and by itself. The commands stay as they are.
+    ```mlir
+    plan.run @chain0 link(0) commands(5)   // before the first link of each period
+    ```
+  }];
+  let dependentDialects = ["::lorac::plan::PlanDialect"];
+  let statistics = [Statistic<"chained", "chained", "Dispatches that a chain may run">];
+}
+
 #endif // LORAC_COMPILER_PASSES_TD

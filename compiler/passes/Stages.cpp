@@ -16,6 +16,7 @@ ArrayRef<Stage> stages() {
       {"select", [] { return createSelectPass(); }, false},
       {"plan-memory", [] { return createPlanMemoryPass(); }, false},
       {"barriers", [] { return createBarriersPass(); }, false},
+      {"chain", [] { return createChainPass(); }, false},
   };
   return all;
 }

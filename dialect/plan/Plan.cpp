@@ -332,13 +332,57 @@ LogicalResult DispatchOp::verify() {
   return success();
 }
 
+LogicalResult ChainOp::verify() {
+  if (getLinks().size() < 2 || getLinks().size() != getWaits().size() || getWaits().front())
+    return emitOpError() << "'" << getSymName() << "' has " << getLinks().size() << " links and "
+                         << getWaits().size()
+                         << " waits, expected at least 2, as many, and none before the first";
+  for (Attribute link : getLinks())
+    if (!isa<FlatSymbolRefAttr>(link))
+      return emitOpError() << "'" << getSymName() << "' has link " << link
+                           << ", expected the symbol of a kernel";
+  return success();
+}
+
+/// The commands after `run` are its chain's links.
+static LogicalResult verifyRun(RunOp run) {
+  auto chain = dyn_cast_or_null<ChainOp>(::mlir::SymbolTable::lookupSymbolIn(
+      run->getParentOp()->getParentOp(), run.getChainAttr()));
+  if (!chain)
+    return run.emitOpError() << "of " << run.getChain() << ", which the module does not have";
+  size_t link = run.getLink();
+  bool waits = false;
+  Operation *next = run;
+  for (uint64_t i = 0; i < run.getCommands(); ++i) {
+    do
+      next = next->getNextNode();
+    while (isa_and_nonnull<BufferOp>(next)); // no command
+    if (isa_and_nonnull<BarrierOp>(next)) {
+      waits = true;
+      continue;
+    }
+    auto dispatch = dyn_cast_or_null<DispatchOp>(next);
+    if (!dispatch || link >= chain.getLinks().size() || chain.getLinks()[link] != dispatch.getKernelAttr() ||
+        (i > 0 && chain.getWaits()[link]) != waits)
+      return run.emitOpError() << "of " << run.getChain() << ": command " << i
+                               << " after it is no link number " << link << " of it";
+    waits = false;
+    ++link;
+  }
+  if (link == run.getLink() || waits)
+    return run.emitOpError() << "of " << run.getChain() << " ends with a barrier, or runs no link";
+  return success();
+}
+
 LogicalResult ProgramOp::verifyRegions() {
   int64_t least = getRowsMin(), most = getRowsMax();
   if (least < 1 || most < least)
     return emitOpError() << "'" << getSymName() << "' serves " << least << " to " << most << " rows";
   for (Operation &op : getBody().front()) {
-    if (!isa<BufferOp, DispatchOp, FillOp, CopyOp, BarrierOp>(op))
+    if (!isa<BufferOp, DispatchOp, FillOp, CopyOp, BarrierOp, RunOp>(op))
       return op.emitOpError() << "may not stand in a program";
+    if (auto run = dyn_cast<RunOp>(op); run && failed(verifyRun(run)))
+      return failure();
     if (auto buffer = dyn_cast<BufferOp>(op); buffer && !getAdapters()) {
       StepInput input = buffer.inputKind();
       if (buffer.spaceKind() == Space::Pool || input == StepInput::Stacks || input == StepInput::Entries ||

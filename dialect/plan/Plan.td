@@ -202,4 +202,30 @@ def BarrierOp : PlanOp<"barrier"> {
   let assemblyFormat = "attr-dict";
 }
 
+def ChainOp : PlanOp<"chain", [Symbol]> {
+  let summary = "Kernels that one dispatch may run, one after the other";
+  let description = [{
+    `waits`: whether a barrier stands before a link; not before the first. Emit compiles the links as one module.
+    ```mlir
+    plan.chain @chain0 links([@norm0, @linear0, @linear1]) waits([false, true, true])
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, ArrayAttr:$links, DenseBoolArrayAttr:$waits);
+  let assemblyFormat = "$sym_name `links` `(` $links `)` `waits` `(` $waits `)` attr-dict";
+  let hasVerifier = 1;
+}
+
+def RunOp : PlanOp<"run"> {
+  let summary = "The commands that follow may run as one dispatch of a chain";
+  let description = [{
+    `commands` dispatches and barriers follow: links of the chain from number `link` on, with a barrier where it waits; the chain's other links then
+    have nothing to do. A device that does not run chains runs the commands as they stand.
+    ```mlir
+    plan.run @chain0 link(0) commands(5)
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$chain, I64Attr:$link, I64Attr:$commands);
+  let assemblyFormat = "$chain `link` `(` $link `)` `commands` `(` $commands `)` attr-dict";
+}
+
 #endif // LORAC_DIALECT_PLAN_TD

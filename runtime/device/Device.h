@@ -87,8 +87,8 @@ public:
   virtual std::string description() const = 0;
 };
 
-/// `auto`, `vulkan`, `vulkan:1`, each with `,deny=FEATURE` (schemas/Features.def, or `hostvisible`: weights
-/// go through staging buffers) any number of times.
+/// `auto`, `vulkan`, `vulkan:1`, each with `,deny=FEATURE` (schemas/Features.def, `hostvisible`: weights
+/// go through staging buffers, or `chains`: each dispatch by itself) any number of times.
 struct DeviceSpec {
   std::string kind = "auto";
   int index = -1; ///< -1: the first that fits

@@ -12,7 +12,7 @@ constexpr const char *Deniable[] = {
 #define FEATURE(NAME, BIT, MEANING) #NAME,
 #include "schemas/Features.def"
 #undef FEATURE
-    "hostvisible"};
+    "hostvisible", "chains"};
 
 template <size_t N> std::string listed(const char *const (&names)[N]) {
   std::string text;

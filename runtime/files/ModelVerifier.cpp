@@ -5,6 +5,7 @@
 // (verifySizes).
 #include "runtime/files/ModelVerifier.h"
 
+#include "runtime/files/Chain.h"
 #include "runtime/files/Container.h"
 #include "runtime/files/DispatchVerifier.h"
 #include "runtime/files/Expression.h"
@@ -36,6 +37,7 @@ constexpr uint64_t MaxFeatures = uint64_t(1) << 31;
 constexpr uint64_t MaxMatrixSide = uint64_t(1) << 31; ///< rows or columns of a matrix
 constexpr uint64_t MaxGridAxis = 65535;
 constexpr uint32_t MaxLanes = 1024;
+constexpr uint32_t MaxLinks = 64; ///< of a chain
 constexpr uint32_t PageTokens = 16;
 constexpr uint32_t NoSite = 0xffffffff; ///< head_site where no site gives the logits
 constexpr uint32_t SpirvMagic = 0x07230203;
@@ -390,19 +392,26 @@ private:
       LORAC_TRY(checkBindings(*kernel, *entry));
       LORAC_TRY(checkEpilogue(*kernel, *entry));
       for (const fbs::Variant *variant : *kernel->variants())
-        LORAC_TRY(checkVariant(*kernel, *variant));
+        LORAC_TRY(checkVariant("kernel", *kernel->name(), *variant));
     }
+    LORAC_TRY(checkChains());
     return checkCodeRanges();
   }
 
   /// Each piece of code stands alone, or is wholly shared: a range that takes part of another is no module.
   Status checkCodeRanges() const {
     std::vector<const fbs::Variant *> variants;
-    for (const fbs::Kernel *kernel : *model.kernels()) {
-      if (kernel->variants()->size() > MaxVariants - variants.size())
-        return corrupt() << "kernels have more than " << MaxVariants << " variants in all";
-      variants.insert(variants.end(), kernel->variants()->begin(), kernel->variants()->end());
-    }
+    const auto add = [&](const auto &owners) -> Status {
+      for (const auto *owner : owners) {
+        if (owner->variants()->size() > MaxVariants - variants.size())
+          return corrupt() << "kernels have more than " << MaxVariants << " variants in all";
+        variants.insert(variants.end(), owner->variants()->begin(), owner->variants()->end());
+      }
+      return Status::ok();
+    };
+    LORAC_TRY(add(*model.kernels()));
+    if (model.chains())
+      LORAC_TRY(add(*model.chains()));
     const auto place = [](const fbs::Variant *v) {
       return std::make_tuple(v->segment(), v->offset(), v->size());
     };
@@ -541,16 +550,36 @@ private:
     return Status::ok();
   }
 
-  Status checkVariant(const fbs::Kernel &kernel, const fbs::Variant &variant) const {
+  Status checkChains() const {
+    if (!model.chains())
+      return Status::ok();
+    LORAC_TRY(checkUnique(*model.chains(), "chains"));
+    for (const fbs::Chain *chain : *model.chains()) {
+      const auto at = [&] { return corrupt() << "chain " << quoted(*chain->name()) << ": "; };
+      const uint32_t links = chain->kernels()->size();
+      if (links < 2 || links > MaxLinks || chain->waits()->size() != links || chain->waits()->Get(0) != 0)
+        return at() << "has " << links << " links and " << chain->waits()->size() << " waits, expected 2 to "
+                    << MaxLinks << ", as many, and none before the first";
+      for (uint32_t link : *chain->kernels())
+        if (link >= model.kernels()->size())
+          return at() << "has kernel " << link << " of " << model.kernels()->size();
+      for (const fbs::Variant *variant : *chain->variants())
+        LORAC_TRY(checkVariant("chain", *chain->name(), *variant));
+    }
+    return Status::ok();
+  }
+
+  /// `what` and `owner`: the kernel or chain that has it.
+  Status checkVariant(std::string_view what, const flatbuffers::String &owner,
+                      const fbs::Variant &variant) const {
     const auto at = [&] {
-      return corrupt() << "kernel " << quoted(*kernel.name()) << ": variant " << quoted(*variant.name())
-                       << " ";
+      return corrupt() << what << " " << quoted(owner) << ": variant " << quoted(*variant.name()) << " ";
     };
     if (!inEnum(variant.kind(), fbs::CodeKind::MAX))
       return at() << "has unknown code kind " << unsigned(variant.kind());
     if ((variant.features() & ~KnownFeatures) != 0)
       return Status(Code::Unsupported)
-             << name << ": kernel " << quoted(*kernel.name()) << ": variant " << quoted(*variant.name())
+             << name << ": " << what << " " << quoted(owner) << ": variant " << quoted(*variant.name())
              << " requires unknown device features (bits " << (variant.features() & ~KnownFeatures)
              << "); use a newer Lorac";
     if (variant.texel() && (variant.features() & featureBit("texel")) == 0)
@@ -592,9 +621,11 @@ private:
       const ProgramSymbols values = symbolsOf(*program, symbols.maxima);
       for (const fbs::Buffer *buffer : *program->buffers())
         LORAC_TRY(checkBuffer(*program, *buffer, at + "buffer " + quoted(*buffer->name()) + ": "));
-      for (uint32_t i = 0; i < program->commands()->size(); ++i)
-        LORAC_TRY(checkCommand(*program, *program->commands()->Get(i), values,
-                               at + "command " + std::to_string(i) + ": "));
+      for (uint32_t i = 0; i < program->commands()->size(); ++i) {
+        const std::string command = at + "command " + std::to_string(i) + ": ";
+        LORAC_TRY(checkCommand(*program, *program->commands()->Get(i), values, command));
+        LORAC_TRY(checkRun(*program, i, command));
+      }
       LORAC_TRY(checkSizes(*program, symbols.maxima));
     }
     return Status::ok();
@@ -650,6 +681,7 @@ private:
       wantPush = sizeOf(kernel->push());
       break;
     case fbs::CommandKind::Barrier:
+    case fbs::CommandKind::Run:
       break;
     case fbs::CommandKind::Fill:
       wantViews = 1;
@@ -689,6 +721,45 @@ private:
           !pushMayVary(pushName) && !factsOf(command.push()->Get(i)).constant)
         return corrupt() << at << "push constant " << pushName << " must hold no symbol";
     }
+    return Status::ok();
+  }
+
+  /// The commands after a Run are links of its chain, and barriers where it waits; no other has a number of
+  /// commands.
+  Status checkRun(const fbs::Program &program, uint32_t at, const std::string &where) const {
+    const auto &commands = *program.commands();
+    const fbs::Command &run = *commands.Get(at);
+    if (run.kind() != fbs::CommandKind::Run) {
+      if (run.commands() != 0 || run.link() != 0)
+        return corrupt() << where << fbs::EnumNameCommandKind(run.kind()) << " has " << run.commands()
+                         << " commands and link " << run.link() << ", expected none";
+      return Status::ok();
+    }
+    if (run.kernel() >= sizeOf(model.chains()))
+      return corrupt() << where << "runs chain " << run.kernel() << " of " << sizeOf(model.chains());
+    const fbs::Chain &chain = *model.chains()->Get(run.kernel());
+    const uint32_t links = chain.kernels()->size();
+    uint32_t link = run.link();
+    bool waits = false;
+    for (uint32_t i = 0; i < run.commands(); ++i) {
+      const fbs::Command *command = i < commands.size() - at - 1 ? commands.Get(at + 1 + i) : nullptr;
+      if (command && command->kind() == fbs::CommandKind::Barrier && !waits) {
+        waits = true;
+        continue;
+      }
+      if (!command || command->kind() != fbs::CommandKind::Dispatch || link >= links ||
+          command->kernel() != chain.kernels()->Get(link) ||
+          (i > 0 && chain.waits()->Get(link) != 0) != waits)
+        return corrupt() << where << "command " << i << " after it is not link " << link << " of chain "
+                         << quoted(*chain.name());
+      waits = false;
+      ++link;
+    }
+    if (link == run.link() || waits)
+      return corrupt() << where << "ends with a barrier, or runs no link of chain " << quoted(*chain.name());
+    if (link - run.link() != links && !findWholeRun(program, run.kernel(), links))
+      return corrupt() << where << "runs a part of chain " << quoted(*chain.name())
+                       << ", and no command of the program all of it";
     return Status::ok();
   }
 

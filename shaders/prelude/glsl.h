@@ -41,31 +41,53 @@ layout(local_size_x = LANES) in;
 #define EXACT precise
 #define FUNCTION
 // UNROLL: by this compiler, so that indices into arrays are literals in the module. UNROLL_LATE: by the driver, for long bodies whose
-// turns differ in a literal alone: the module is smaller and sooner made. KernelCompiler.cpp turns the hint round after its passes.
+// turns differ in a literal alone: the module is smaller and sooner made. KernelCompiler.cpp changes the hint after its passes. LOOP: by neither.
 #define UNROLL [[unroll]]
-#define UNROLL_LATE [[dont_unroll]]
+#define UNROLL_LATE [[dependency_infinite]]
+#define LOOP [[dont_unroll]]
 #define SHARED shared
 
 // ---- the group
-#define KERNEL(NAME) void main()
 #define LANE gl_LocalInvocationID.x
+#define BARRIER() barrier()
+#if IN_CHAIN
+// Of each of several bodies LINK begins the names, and FIRST_BINDING is the first binding.
+#define JOINED(A, B) A##B
+#define JOIN(A, B) JOINED(A, B)
+#define NAMED(NAME) JOIN(LINK, NAME)
+uvec2 groupPlace;
+uint groupsAlongX;
+#define KERNEL(NAME) void NAMED(body)()
+#define GROUP_X groupPlace.x
+#define GROUP_Y groupPlace.y
+#define GROUPS_X groupsAlongX
+#define PUSH_BEGIN struct NAMED(Push) {
+#define PUSH_END }; NAMED(Push) NAMED(pushed);
+#define push NAMED(pushed)
+#else
+#define FIRST_BINDING 0
+#define NAMED(NAME) NAME
+#define KERNEL(NAME) void main()
 #define GROUP_X gl_WorkGroupID.x
 #define GROUP_Y gl_WorkGroupID.y
 #define GROUPS_X gl_NumWorkGroups.x
-#define BARRIER() barrier()
+#define PUSH_BEGIN layout(push_constant) uniform PushBlock {
+#define PUSH_END } push;
+#endif
+#define PUSH(NAME) uint NAME;
 
 // ---- bindings and push constants
 #if TEXEL
-#define READ_U32(BINDING, NAME) layout(binding = BINDING) uniform usamplerBuffer NAME;
-#define READ_U32X2(BINDING, NAME) layout(binding = BINDING) uniform usamplerBuffer NAME;
-#define READ_U32X4(BINDING, NAME) layout(binding = BINDING) uniform usamplerBuffer NAME;
-#define READ_F32(BINDING, NAME) layout(binding = BINDING) uniform samplerBuffer NAME;
-#define READ_F32X4(BINDING, NAME) layout(binding = BINDING) uniform samplerBuffer NAME;
-#define LOAD_U32(NAME, INDEX) texelFetch(NAME, int(INDEX)).x
-#define LOAD_U32X2(NAME, INDEX) texelFetch(NAME, int(INDEX)).xy
-#define LOAD_U32X4(NAME, INDEX) texelFetch(NAME, int(INDEX))
-#define LOAD_F32(NAME, INDEX) texelFetch(NAME, int(INDEX)).x
-#define LOAD_F32X4(NAME, INDEX) texelFetch(NAME, int(INDEX))
+#define READ_U32(BINDING, NAME) layout(binding = FIRST_BINDING + BINDING) uniform usamplerBuffer NAMED(NAME);
+#define READ_U32X2(BINDING, NAME) layout(binding = FIRST_BINDING + BINDING) uniform usamplerBuffer NAMED(NAME);
+#define READ_U32X4(BINDING, NAME) layout(binding = FIRST_BINDING + BINDING) uniform usamplerBuffer NAMED(NAME);
+#define READ_F32(BINDING, NAME) layout(binding = FIRST_BINDING + BINDING) uniform samplerBuffer NAMED(NAME);
+#define READ_F32X4(BINDING, NAME) layout(binding = FIRST_BINDING + BINDING) uniform samplerBuffer NAMED(NAME);
+#define LOAD_U32(NAME, INDEX) texelFetch(NAMED(NAME), int(INDEX)).x
+#define LOAD_U32X2(NAME, INDEX) texelFetch(NAMED(NAME), int(INDEX)).xy
+#define LOAD_U32X4(NAME, INDEX) texelFetch(NAMED(NAME), int(INDEX))
+#define LOAD_F32(NAME, INDEX) texelFetch(NAMED(NAME), int(INDEX)).x
+#define LOAD_F32X4(NAME, INDEX) texelFetch(NAMED(NAME), int(INDEX))
 #else
 #define READ_BUFFER(BINDING, TYPE, NAME)                                                                     \
   layout(std430, binding = BINDING) readonly buffer NAME##Block { TYPE NAME[]; };
@@ -81,14 +103,11 @@ layout(local_size_x = LANES) in;
 #define LOAD_F32X4(NAME, INDEX) NAME[INDEX]
 #endif
 #define WRITE_BUFFER(BINDING, TYPE, NAME)                                                                    \
-  layout(std430, binding = BINDING) writeonly buffer NAME##Block { TYPE NAME[]; };
+  layout(std430, binding = FIRST_BINDING + BINDING) writeonly buffer NAMED(NAME##Block) { TYPE NAMED(NAME)[]; };
 #define WRITE_U32(BINDING, NAME) WRITE_BUFFER(BINDING, uint, NAME)
 #define WRITE_F32(BINDING, NAME) WRITE_BUFFER(BINDING, float, NAME)
 #define WRITE_F32X4(BINDING, NAME) WRITE_BUFFER(BINDING, vec4, NAME)
-#define STORE(NAME, INDEX, VALUE) NAME[INDEX] = VALUE
-#define PUSH_BEGIN layout(push_constant) uniform PushBlock {
-#define PUSH(NAME) uint NAME;
-#define PUSH_END } push;
+#define STORE(NAME, INDEX, VALUE) NAMED(NAME)[INDEX] = VALUE
 
 // ---- x by blocks: 32 values are eight f32x4. Lane i fetches number i once (BLOCK_FETCH); number V, a literal, is
 // then handed to all lanes (BLOCK_VALUE). A load at one address in all lanes would be gathered lane by lane. By shuffle, though V is

@@ -131,6 +131,7 @@ f32 blockSum(const Binding<f32x4> &values, u32 base);
 #define FUNCTION static inline
 #define UNROLL
 #define UNROLL_LATE
+#define LOOP
 // Static storage serves one group at a time, as shared memory does.
 #define SHARED static
 

@@ -2,6 +2,7 @@
 #include "runtime/device/vulkan/Capabilities.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace lorac::vulkan {
 
@@ -31,6 +32,15 @@ uint64_t DeviceCaps::deviceMemory() const {
     if (type.deviceLocal)
       largest = std::max(largest, heaps[type.heap]);
   return largest;
+}
+
+bool groupsMeetIn(std::string_view driverInfo) {
+  constexpr std::string_view Name = "Mesa ";
+  constexpr unsigned FirstMajor = 25;
+  unsigned major = 0;
+  if (driverInfo.starts_with(Name))
+    std::from_chars(driverInfo.data() + Name.size(), driverInfo.data() + driverInfo.size(), major);
+  return major >= FirstMajor;
 }
 
 uint64_t heapBytes(DeviceClass deviceClass, uint64_t stated, uint64_t host) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac::vulkan {
@@ -55,6 +56,9 @@ struct DeviceCaps {
   uint32_t timestampBits = 0; ///< that count of a timestamp of the compute queue; 0: it has none
   float timestampPeriod = 1;  ///< nanoseconds of one tick
 
+  /// Groups of one dispatch that run at the same time may wait for each other, and see what the others write
+  /// by any kind of load (docs/decisions/0019).
+  bool groupsMeet = false;
   bool texelFormats = false; ///< uniform texel buffers of all four element formats
   bool robustBufferAccess = false;
   uint32_t subgroupSize = 1;
@@ -72,7 +76,7 @@ struct DeviceCaps {
   std::vector<uint64_t> heaps;             ///< bytes
   uint32_t bufferMemoryTypes = UINT32_MAX; ///< bit i: memory type i takes the buffers that Lorac makes
 
-  /// From `--device …,deny=`: names of schemas/Features.def, or hostvisible.
+  /// From `--device …,deny=`: names of schemas/Features.def, hostvisible or chains.
   std::vector<std::string> denied;
   bool denies(const std::string &feature) const;
   /// Subgroups of at least 8 lanes with the operations that Features.def names, in compute shaders.
@@ -82,6 +86,11 @@ struct DeviceCaps {
   /// Bytes of the largest heap that device-local memory lies in.
   uint64_t deviceMemory() const;
 };
+
+/// DeviceCaps::groupsMeet of lavapipe, by what it says of itself ("Mesa 25.0.7-2 (LLVM 15.0.6)"; its version
+/// number is always 1). It runs groups on threads of their own, and its loads are loads; but 22.3.6 ends all
+/// loops of a shader once they have turned 65,535 times together. 25.0.7 does not.
+bool groupsMeetIn(std::string_view driverInfo);
 
 /// What a heap of a device holds that says `stated` bytes, on a machine of `host` bytes. A CPU device's heap
 /// is the machine's memory, whatever it says: lavapipe of Mesa 22 says 2 GiB on every machine, and gives

@@ -1,5 +1,6 @@
 //===- Needs.cpp - what a model file asks of a device -----------------------===//
 #include "runtime/device/vulkan/Plan.h"
+#include "runtime/files/Chain.h"
 #include "runtime/files/Expression.h"
 #include "runtime/files/ModelFile.h"
 #include "schemas/Catalog.h"
@@ -21,6 +22,8 @@ public:
     LORAC_TRY(model.checkSizes(symbolValues(model, load, {})));
     for (const fbs::Kernel *kernel : *root.kernels())
       LORAC_TRY(addKernel(*kernel));
+    for (uint32_t i = 0; root.chains() && i < root.chains()->size(); ++i)
+      LORAC_TRY(addChain(*root.chains()->Get(i)));
     for (const fbs::Program *program : *root.programs())
       addProgram(*program);
     return std::move(needs);
@@ -34,7 +37,27 @@ private:
       entry.bindings.push_back({binding->role()->str(), binding->access() == fbs::Access::Read,
                                 uint32_t(catalog::elementBytes(binding->element())), 0});
     entry.pushBytes = kernel.push() ? kernel.push()->size() * 4 : 0;
-    for (const fbs::Variant *variant : *kernel.variants()) {
+    LORAC_TRY(addVariants(entry, *kernel.variants()));
+    needs.kernels.push_back(std::move(entry));
+    return Status::ok();
+  }
+
+  /// After the kernels.
+  Status addChain(const fbs::Chain &chain) {
+    KernelNeeds entry;
+    entry.name = chain.name()->str();
+    for (uint32_t link : *chain.kernels()) {
+      const std::vector<BindingNeeds> &bindings = needs.kernels[link].bindings;
+      entry.bindings.insert(entry.bindings.end(), bindings.begin(), bindings.end());
+    }
+    entry.bindings.push_back({"words", false, 4, 0});
+    LORAC_TRY(addVariants(entry, *chain.variants()));
+    needs.chains.push_back(std::move(entry));
+    return Status::ok();
+  }
+
+  Status addVariants(KernelNeeds &entry, const flatbuffers::Vector<flatbuffers::Offset<fbs::Variant>> &variants) {
+    for (const fbs::Variant *variant : variants) {
       const std::vector<uint32_t> words = model.code(*variant);
       auto shader = readShader(words);
       if (!shader)
@@ -45,7 +68,6 @@ private:
                                 variant->lanes(), std::move(*shader)});
       LORAC_TRY(checkInterface(entry, entry.variants.back()));
     }
-    needs.kernels.push_back(std::move(entry));
     return Status::ok();
   }
 
@@ -80,7 +102,19 @@ private:
       if (size != 0 && seen.insert({buffer->space(), offset, size}).second)
         needs.spaces[size_t(buffer->space())].push_back({offset, size, buffer->name()->str()});
     }
-    for (const fbs::Command *command : *program.commands()) {
+    for (uint32_t at = 0; at < program.commands()->size(); ++at) {
+      const fbs::Command *command = program.commands()->Get(at);
+      if (command->kind() == fbs::CommandKind::Run) {
+        const auto &kernels = *root.chains()->Get(command->kernel())->kernels();
+        size_t binding = 0;
+        for (uint32_t i = 0; i < command->link(); ++i)
+          binding += needs.kernels[kernels[i]].bindings.size();
+        for (const fbs::Command *link : linksOfRun(program, at))
+          for (const fbs::View *view : *link->views()) {
+            uint64_t &bytes = needs.chains[command->kernel()].bindings[binding++].bytes;
+            bytes = std::max(bytes, value(view->size()));
+          }
+      }
       if (command->kind() != fbs::CommandKind::Dispatch)
         continue;
       KernelNeeds &kernel = needs.kernels[command->kernel()];

@@ -3,6 +3,7 @@
 
 #include "runtime/device/vulkan/PipelineCache.h"
 #include "runtime/device/vulkan/Stopwatch.h"
+#include "runtime/device/vulkan/TexelFormat.h"
 #include "runtime/files/ModelFile.h"
 #include "support/Threads.h"
 
@@ -13,13 +14,14 @@
 
 namespace lorac::vulkan {
 
-Result<Pipelines> Pipelines::create(Context &context, const ModelFile &model, std::vector<uint32_t> variants,
+Result<Pipelines> Pipelines::create(Context &context, const ModelFile &model, const DevicePlan &plan,
                                     const std::string &cacheFolder, DeviceCounters &counters) {
   Stopwatch watch(counters.pipelineNanoseconds);
   Pipelines result;
   result.model = &model;
-  result.pipelines.resize(variants.size());
-  result.variants = std::move(variants);
+  result.pipelines.resize(plan.variants.size() + plan.chains.size());
+  result.variants = plan.variants;
+  result.chains = plan.chains;
   result.cacheFolder = cacheFolder;
   VkPipelineCacheCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
   auto make = [&] {
@@ -102,22 +104,36 @@ struct Pipelines::Order {
   uint32_t kernel = 0;
   Pipeline pipeline; ///< without its handle
   std::string entryPoint;
+  size_t codeBytes = 0;
   Handle<VkShaderModule> module;
   VkPipeline made = VK_NULL_HANDLE;
   VkResult result = VK_SUCCESS;
 };
 
 Result<Pipelines::Order> Pipelines::order(Context &context, uint32_t index) {
-  const fbs::Kernel &kernel = *model->metadata().kernels()->Get(index);
-  const fbs::Variant &variant = *kernel.variants()->Get(variants[index]);
+  const auto &kernels = *model->metadata().kernels();
+  const bool isChain = index >= kernels.size();
+  const fbs::Chain *chain = isChain ? model->metadata().chains()->Get(index - kernels.size()) : nullptr;
+  const fbs::Variant &variant =
+      isChain ? *chain->variants()->Get(*chains[index - kernels.size()])
+              : *kernels[index]->variants()->Get(variants[index]);
   Order result;
   result.kernel = index;
-  for (const fbs::Binding *binding : *kernel.bindings()) {
-    bool texel = variant.texel() && binding->access() == fbs::Access::Read;
-    result.pipeline.types.push_back(texel ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
-                                          : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
+  std::vector<uint32_t> links = {index};
+  if (isChain)
+    links.assign(chain->kernels()->begin(), chain->kernels()->end());
+  for (uint32_t link : links)
+    for (const fbs::Binding *binding : *kernels[link]->bindings()) {
+      const bool texel = variant.texel() && binding->access() == fbs::Access::Read;
+      result.pipeline.types.push_back(texel ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
+                                            : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
+      result.pipeline.formats.push_back(texel ? texelFormat(binding->element()) : VK_FORMAT_UNDEFINED);
+    }
+  if (isChain) { // its words
+    result.pipeline.types.push_back(VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
+    result.pipeline.formats.push_back(VK_FORMAT_UNDEFINED);
   }
-  uint32_t pushBytes = kernel.push() ? kernel.push()->size() * 4 : 0;
+  const uint32_t pushBytes = isChain || !kernels[index]->push() ? 0 : kernels[index]->push()->size() * 4;
   LORAC_ASSIGN(result.pipeline.setLayout, setLayout(context, result.pipeline.types));
   LORAC_ASSIGN(result.pipeline.layout, pipelineLayout(context, result.pipeline.setLayout, pushBytes));
 
@@ -125,7 +141,7 @@ Result<Pipelines::Order> Pipelines::order(Context &context, uint32_t index) {
   LORAC_ASSIGN(ShaderFacts shader, readShader(words));
   result.entryPoint = std::move(shader.entryPoint);
   VkShaderModuleCreateInfo moduleInfo = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
-  moduleInfo.codeSize = words.size() * 4;
+  moduleInfo.codeSize = result.codeBytes = words.size() * 4;
   moduleInfo.pCode = words.data();
   LORAC_ASSIGN(result.module,
                context.make(context.api.vkCreateShaderModule, context.api.vkDestroyShaderModule, moduleInfo,
@@ -142,6 +158,9 @@ Status Pipelines::make(Context &context, const std::set<uint32_t> &kernels, Devi
       LORAC_ASSIGN(Order next, order(context, kernel));
       orders.push_back(std::move(next));
     }
+  // The longest first, so that none is left alone at the end.
+  std::stable_sort(orders.begin(), orders.end(),
+                   [](const Order &a, const Order &b) { return a.codeBytes > b.codeBytes; });
   const size_t threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
   forEachOnThreads(orders.size(), threads, [&](size_t i) {
     Order &order = orders[i];

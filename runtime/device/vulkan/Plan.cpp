@@ -136,15 +136,21 @@ std::optional<std::string> missingForShader(const DeviceCaps &caps, const Kernel
   return std::nullopt;
 }
 
+std::optional<std::string> whatIsMissing(const DeviceCaps &caps, const KernelNeeds &kernel,
+                                         const VariantNeeds &variant) {
+  std::optional<std::string> missing = missingFeature(caps, variant);
+  if (!missing)
+    missing = missingRange(caps, kernel, variant);
+  if (!missing)
+    missing = missingForShader(caps, kernel, variant);
+  return missing;
+}
+
 Result<uint32_t> chooseVariant(const DeviceCaps &caps, const ModelNeeds &needs, const KernelNeeds &kernel) {
   std::string reasons;
   for (size_t i = 0; i < kernel.variants.size(); ++i) {
     const VariantNeeds &variant = kernel.variants[i];
-    std::optional<std::string> missing = missingFeature(caps, variant);
-    if (!missing)
-      missing = missingRange(caps, kernel, variant);
-    if (!missing)
-      missing = missingForShader(caps, kernel, variant);
+    std::optional<std::string> missing = whatIsMissing(caps, kernel, variant);
     if (!missing)
       return uint32_t(i);
     reasons += (reasons.empty() ? "" : "; ") + ("variant '" + variant.name + "' needs " + *missing);
@@ -152,6 +158,16 @@ Result<uint32_t> chooseVariant(const DeviceCaps &caps, const ModelNeeds &needs, 
   return Status(Code::Incompatible) << needs.path << ": kernel '" << kernel.name << "' has no variant for "
                                     << caps.name << ": " << reasons
                                     << "; choose another device or a smaller session, or deny less";
+}
+
+/// A chain is a faster way to run its links, which run without it as well: where it does not fit, it is left.
+std::optional<uint32_t> chooseChain(const DeviceCaps &caps, const KernelNeeds &chain) {
+  if (!caps.groupsMeet || caps.denies("chains"))
+    return std::nullopt;
+  for (size_t i = 0; i < chain.variants.size(); ++i)
+    if (!whatIsMissing(caps, chain, chain.variants[i]))
+      return uint32_t(i);
+  return std::nullopt;
 }
 
 /// Neighbouring buffers share an allocation up to `limit`; overlapping ones always do.
@@ -249,6 +265,12 @@ Result<DevicePlan> planDevice(const DeviceCaps &caps, const ModelNeeds &needs, c
     return Status(Code::DeviceUnavailable)
            << caps.name << ": offers no memory that is device local, or none that the host can map"
            << "; choose another device";
+  plan.words.memoryType = *step;
+  plan.words.mapped = true;
+  plan.words.coherent = caps.memoryTypes[*step].hostCoherent;
+  for (const KernelNeeds &chain : needs.chains)
+    plan.chains.push_back(plan.words.coherent ? chooseChain(caps, chain) : std::nullopt);
+
   std::map<uint32_t, uint64_t> heapBytes;
   std::array<uint64_t, SpaceCount> spaceBytes = {};
   for (size_t space = 0; space < SpaceCount; ++space) {

@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,7 @@ struct BufferNeeds {
 struct ModelNeeds {
   std::string path; ///< for messages
   std::vector<KernelNeeds> kernels;
+  std::vector<KernelNeeds> chains; ///< the bindings of the links, then the words; without grids
   std::array<std::vector<BufferNeeds>, SpaceCount> spaces;
 };
 
@@ -73,7 +75,9 @@ struct AllocationPlan {
 };
 struct DevicePlan {
   std::vector<uint32_t> variants; ///< by kernel: index of the variant taken
+  std::vector<std::optional<uint32_t>> chains; ///< by chain: the same, or its links run as they stand
   std::array<std::vector<AllocationPlan>, SpaceCount> spaces;
+  AllocationPlan words; ///< how chains' words are made, but for their size: as step buffers are
   uint32_t stagingMemoryType = 0;
   bool stagingCoherent = false;
   bool stagingNeeded = false; ///< weights and pool are not mapped

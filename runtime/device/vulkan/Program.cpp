@@ -1,9 +1,11 @@
 //===- Program.cpp - a program bound to device memory -----------------------===//
 #include "runtime/device/vulkan/Program.h"
 
-#include "runtime/device/vulkan/TexelFormat.h"
+#include "runtime/files/Chain.h"
 #include "runtime/files/Expression.h"
 #include "runtime/files/ModelFile.h"
+#include "schemas/Chain.h"
+#include "support/Checked.h"
 
 #include <algorithm>
 #include <array>
@@ -16,6 +18,8 @@ constexpr VkPipelineStageFlags DeviceStages =
     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
 constexpr VkAccessFlags DeviceWrites = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
 constexpr VkAccessFlags DeviceAccess = DeviceWrites | VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT;
+
+constexpr uint32_t WordAlignment = 64; ///< words of a chain start at multiples: what every device binds
 
 void recordBarrier(const DeviceApi &api, VkCommandBuffer commands, VkPipelineStageFlags fromStages,
                    VkAccessFlags from, VkPipelineStageFlags toStages, VkAccessFlags to) {
@@ -62,37 +66,74 @@ Result<std::pair<Location, uint64_t>> Program::resolve(const Resources &resource
   return std::pair(*location, *size);
 }
 
-std::set<uint32_t> Program::kernelsOf(const fbs::Program &program) {
+std::set<uint32_t> Program::kernelsOf(const fbs::Program &program, const Pipelines &pipelines, bool chained) {
   std::set<uint32_t> kernels;
-  for (const fbs::Command *command : *program.commands())
-    if (command->kind() == fbs::CommandKind::Dispatch)
-      kernels.insert(command->kernel());
+  const auto &commands = *program.commands();
+  for (uint32_t at = 0; at < commands.size(); ++at)
+    if (const fbs::Command &command = *commands[at]; command.kind() == fbs::CommandKind::Dispatch) {
+      kernels.insert(command.kernel());
+    } else if (chained && command.kind() == fbs::CommandKind::Run && pipelines.runsChain(command.kernel())) {
+      kernels.insert(pipelines.numberOf(command.kernel()));
+      at += command.commands();
+    }
   return kernels;
 }
 
-Result<Program> Program::create(const Resources &resources, size_t index) {
+Result<Program> Program::create(const Resources &resources, size_t index, bool chained) {
   Program result;
   result.program = resources.model.metadata().programs()->Get(uint32_t(index));
   result.name = result.program->name()->str();
-  LORAC_TRY(resources.pipelines.make(resources.context, kernelsOf(*result.program), resources.counters));
+  LORAC_TRY(resources.pipelines.make(resources.context,
+                                     kernelsOf(*result.program, resources.pipelines, chained),
+                                     resources.counters));
   std::vector<SetKey> keys; // a dispatch's, in order
-  for (const fbs::Command *command : *result.program->commands()) {
+  uint32_t words = 0;
+  const auto &commands = *result.program->commands();
+  for (uint32_t at = 0; at < commands.size(); ++at) {
+    const fbs::Command *command = commands[at];
     Step step;
     step.command = command;
     std::vector<Location> locations;
     std::vector<uint64_t> sizes;
-    for (size_t i = 0; command->views() && i < command->views()->size(); ++i) {
-      LORAC_ASSIGN(auto bound, result.resolve(resources, *command->views()->Get(uint32_t(i))));
-      locations.push_back(bound.first);
-      sizes.push_back(bound.second);
-    }
-    switch (command->kind()) {
-    case fbs::CommandKind::Dispatch: {
-      step.pipeline = resources.pipelines.get(command->kernel());
+    const auto resolveViews = [&](const fbs::Command &of) -> Status {
+      for (uint32_t i = 0; of.views() && i < of.views()->size(); ++i) {
+        LORAC_ASSIGN(auto bound, result.resolve(resources, *of.views()->Get(i)));
+        locations.push_back(bound.first);
+        sizes.push_back(bound.second);
+      }
+      return Status::ok();
+    };
+    LORAC_TRY(resolveViews(*command));
+    const auto addKey = [&] {
       SetKey key = {step.pipeline->setLayout, {}};
       for (size_t i = 0; i < locations.size(); ++i)
         key.second.emplace_back(locations[i].allocation->buffer.get(), locations[i].offset, sizes[i]);
       keys.push_back(std::move(key));
+    };
+    switch (command->kind()) {
+    case fbs::CommandKind::Dispatch:
+      step.pipeline = resources.pipelines.get(command->kernel());
+      addKey();
+      break;
+    case fbs::CommandKind::Run: {
+      if (!chained || !resources.pipelines.runsChain(command->kernel()))
+        break;
+      step.pipeline = resources.pipelines.get(resources.pipelines.numberOf(command->kernel()));
+      const size_t count = resources.model.metadata().chains()->Get(command->kernel())->kernels()->size();
+      const std::vector<const fbs::Command *> own = linksOfRun(*result.program, at),
+                                              all = linksOfRun(*result.program,
+                                                               *findWholeRun(*result.program, command->kernel(), count));
+      step.wordCount = chain::Parameters;
+      for (size_t i = 0; i < count; ++i) {
+        const bool works = i >= command->link() && i - command->link() < own.size();
+        step.links.push_back(works ? own[i - command->link()] : nullptr);
+        LORAC_TRY(resolveViews(works ? *own[i - command->link()] : *all[i]));
+        step.wordCount += 2 + (all[i]->push() ? all[i]->push()->size() : 0);
+      }
+      at += command->commands();
+      step.firstWord = words;
+      words = uint32_t(roundUp(words + step.wordCount, WordAlignment));
+      addKey();
       break;
     }
     case fbs::CommandKind::Fill:
@@ -107,7 +148,20 @@ Result<Program> Program::create(const Resources &resources, size_t index) {
     case fbs::CommandKind::Barrier:
       break;
     }
-    result.steps.push_back(step);
+    result.steps.push_back(std::move(step));
+  }
+  if (words > 0) {
+    AllocationPlan plan = resources.wordPlan;
+    plan.size = words * sizeof(uint32_t);
+    LORAC_ASSIGN(result.words, allocate(resources.context, plan, BufferUsage, resources.counters));
+    std::fill_n(reinterpret_cast<uint32_t *>(result.words->mapped), words, 0);
+    size_t next = 0;
+    for (const Step &step : result.steps)
+      if (step.dispatches() && !step.links.empty())
+        keys[next++].second.emplace_back(result.words->buffer.get(), step.firstWord * sizeof(uint32_t),
+                                         step.wordCount * sizeof(uint32_t));
+      else
+        next += step.dispatches();
   }
   LORAC_TRY(result.makeSets(resources, keys));
   LORAC_ASSIGN(result.commands, resources.context.allocateCommands());
@@ -128,14 +182,9 @@ Status Program::makeSets(const Resources &resources, const std::vector<SetKey> &
   std::array<uint32_t, 2> descriptors = {0, 0};
   size_t nextKey = 0;
   for (Step &step : steps) {
-    if (step.command->kind() != fbs::CommandKind::Dispatch)
+    if (!step.dispatches())
       continue;
-    std::vector<VkFormat> formats;
-    const auto &bindings = *resources.model.metadata().kernels()->Get(step.command->kernel())->bindings();
-    for (size_t i = 0; i < step.pipeline->types.size(); ++i)
-      formats.push_back(step.pipeline->types[i] == VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
-                            ? texelFormat(bindings[uint32_t(i)]->element())
-                            : VK_FORMAT_UNDEFINED);
+    const std::vector<VkFormat> &formats = step.pipeline->formats;
     std::vector<Step *> &list = users[{keys[nextKey++], formats}];
     list.push_back(&step);
     if (list.size() == 1)
@@ -191,9 +240,9 @@ Status Program::makeSets(const Resources &resources, const std::vector<SetKey> &
   return Status::ok();
 }
 
-Result<Program::Launch> Program::launch(const DeviceCaps &caps, const ModelFile &model, const Step &step,
+Result<Program::Launch> Program::launch(const DeviceCaps &caps, const ModelFile &model,
+                                        const fbs::Command &command,
                                         std::span<const uint64_t> symbols) const {
-  const fbs::Command &command = *step.command;
   auto fail = [&](Code code) {
     return Status(code) << model.path() << ": program '" << name << "', kernel '"
                         << model.metadata().kernels()->Get(command.kernel())->name()->str() << "': ";
@@ -219,6 +268,46 @@ Result<Program::Launch> Program::launch(const DeviceCaps &caps, const ModelFile 
   return result;
 }
 
+std::span<uint32_t> Program::wordsOf(const Step &step) const {
+  return {reinterpret_cast<uint32_t *>(words->mapped) + step.firstWord, step.wordCount};
+}
+
+/// Of a chain, and writes what its links find in its words.
+Result<Program::Launch> Program::launchChain(const DeviceCaps &caps, const ModelFile &model, const Step &step,
+                                             std::span<const uint64_t> symbols, uint32_t groups) {
+  std::span<uint32_t> own = wordsOf(step);
+  const auto &kernels = *model.metadata().chains()->Get(step.command->kernel())->kernels();
+  auto next = own.begin() + chain::Parameters;
+  bool isEmpty = true;
+  for (size_t i = 0; i < step.links.size(); ++i) {
+    Launch one; // of a link that has nothing to do
+    if (step.links[i]) {
+      LORAC_ASSIGN(one, launch(caps, model, *step.links[i], symbols));
+    }
+    isEmpty = isEmpty && one.empty();
+    *next++ = one.grid[2] == 0 ? 0 : one.grid[0];
+    *next++ = one.grid[1];
+    const auto *pushes = model.metadata().kernels()->Get(kernels[uint32_t(i)])->push();
+    one.push.resize(pushes ? pushes->size() : 0);
+    next = std::copy(one.push.begin(), one.push.end(), next);
+  }
+  return Launch{{isEmpty ? 0 : groups, 1, 1}, {}};
+}
+
+void Program::rewind() {
+  for (const Step &step : steps)
+    if (!step.links.empty())
+      std::fill_n(wordsOf(step).begin(), chain::Parameters, 0);
+}
+
+std::optional<uint32_t> Program::members() const {
+  std::optional<uint32_t> most;
+  for (const Step &step : steps)
+    if (!step.links.empty())
+      most = std::max(most.value_or(0), wordsOf(step)[chain::Members]);
+  return most;
+}
+
 void Program::recordDispatch(const DeviceApi &api, const Step &step, const Launch &launch) {
   api.vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, step.pipeline->handle.get());
   api.vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, step.pipeline->layout, 0, 1,
@@ -227,26 +316,32 @@ void Program::recordDispatch(const DeviceApi &api, const Step &step, const Launc
     api.vkCmdPushConstants(commands, step.pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                            uint32_t(launch.push.size() * 4), launch.push.data());
   api.vkCmdDispatch(commands, launch.grid[0], launch.grid[1], launch.grid[2]);
-  ++recordedTally.dispatches[step.command->kernel()];
+  if (step.links.empty())
+    ++recordedTally.dispatches[step.command->kernel()];
+  else
+    ++recordedTally.chains;
 }
 
 Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model,
-                                        std::span<const uint64_t> symbols, Timestamps *timestamps) {
-  if (!timestamps &&
+                                        std::span<const uint64_t> symbols, uint32_t groups,
+                                        Timestamps *timestamps) {
+  if (!timestamps && groups == recordedGroups &&
       std::equal(recordedSymbols.begin(), recordedSymbols.end(), symbols.begin(), symbols.end()))
     return commands;
   // All that can be refused comes first: a recording that was begun is always ended.
   std::vector<Launch> launches;
   for (const Step &step : steps) {
     launches.emplace_back();
-    if (step.command->kind() == fbs::CommandKind::Dispatch) {
-      LORAC_ASSIGN(launches.back(), launch(context.caps, model, step, symbols));
+    if (!step.links.empty()) {
+      LORAC_ASSIGN(launches.back(), launchChain(context.caps, model, step, symbols, groups));
+    } else if (step.dispatches()) {
+      LORAC_ASSIGN(launches.back(), launch(context.caps, model, *step.command, symbols));
     }
   }
 
   const DeviceApi &api = context.api;
   recordedSymbols.clear();
-  recordedTally = {0, std::vector<uint64_t>(model.metadata().kernels()->size(), 0), {}};
+  recordedTally = {0, std::vector<uint64_t>(model.metadata().kernels()->size(), 0), 0, {}};
   VkCommandBufferBeginInfo info = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
   LORAC_TRY(context.check(api.vkBeginCommandBuffer(commands, &info), "vkBeginCommandBuffer"));
   if (timestamps) {
@@ -263,6 +358,7 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
     const Step &step = steps[i];
     switch (step.command->kind()) {
     case fbs::CommandKind::Dispatch:
+    case fbs::CommandKind::Run:
       if (launches[i].empty())
         break;
       if (timestamps) {
@@ -291,8 +387,10 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
   recordBarrier(api, commands, DeviceStages, DeviceWrites, VK_PIPELINE_STAGE_HOST_BIT,
                 VK_ACCESS_HOST_READ_BIT);
   LORAC_TRY(context.check(api.vkEndCommandBuffer(commands), "vkEndCommandBuffer"));
-  if (!timestamps)
+  if (!timestamps) {
     recordedSymbols.assign(symbols.begin(), symbols.end());
+    recordedGroups = groups;
+  }
   return commands;
 }
 

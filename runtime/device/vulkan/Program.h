@@ -28,6 +28,7 @@ private:
 struct Tally {
   uint64_t barriers = 0;
   std::vector<uint64_t> dispatches; ///< by kernel of the file
+  uint64_t chains = 0;              ///< dispatches of chains
   std::vector<uint32_t> commands;   ///< recorded with timestamps: whose span each is
 };
 
@@ -40,19 +41,26 @@ public:
     Context &context;
     const ModelFile &model;
     const Memory &memory;
+    const AllocationPlan &wordPlan; ///< how chains' words are made, but for their size
     Pipelines &pipelines;
     BufferViews &views;
     std::span<const uint64_t> symbols;
     DeviceCounters &counters;
   };
-  static Result<Program> create(const Resources &resources, size_t index);
-  /// The kernels that a program dispatches, by their numbers in the file.
-  static std::set<uint32_t> kernelsOf(const fbs::Program &program);
+  static Result<Program> create(const Resources &resources, size_t index, bool chained);
+  /// The pipelines that a program dispatches, by their numbers. `chained`: chains in place of their links, as
+  /// far as the device runs them.
+  static std::set<uint32_t> kernelsOf(const fbs::Program &program, const Pipelines &pipelines, bool chained);
 
-  /// A command buffer that replays the program with these symbols; recorded anew only when they differ from
-  /// the last. With `timestamps` always recorded anew: each dispatch alone, between two of them.
+  /// A command buffer that replays the program with these symbols, chains in `groups` groups; recorded anew
+  /// only when they differ from the last. With `timestamps` always recorded anew: each dispatch alone,
+  /// between two of them.
   Result<VkCommandBuffer> record(Context &context, const ModelFile &model, std::span<const uint64_t> symbols,
-                                 Timestamps *timestamps = nullptr);
+                                 uint32_t groups, Timestamps *timestamps = nullptr);
+  /// Before each submission of what was recorded: chains start from zeros.
+  void rewind();
+  /// After a run: the most groups that a chain had at the same time; nothing where it has none.
+  std::optional<uint32_t> members() const;
   /// Of the commands recorded last.
   const Tally &tally() const { return recordedTally; }
 
@@ -63,6 +71,10 @@ private:
     VkDescriptorSet set = VK_NULL_HANDLE;
     Location from, to; ///< Fill: to; Copy: both
     uint64_t size = 0;
+    std::vector<const fbs::Command *> links; ///< Run: by link, null where it has nothing to do
+    uint32_t firstWord = 0, wordCount = 0;   ///< Run: of `words`
+    /// Not a part of a chain that is run as a whole, nor a barrier.
+    bool dispatches() const { return pipeline != nullptr; }
   };
   /// A dispatch's views as a key: its layout, then buffer, offset and size of each.
   using SetKey = std::pair<VkDescriptorSetLayout, std::vector<std::tuple<VkBuffer, uint64_t, uint64_t>>>;
@@ -76,9 +88,12 @@ private:
     /// Then it is skipped.
     bool empty() const { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
   };
-  Result<Launch> launch(const DeviceCaps &caps, const ModelFile &model, const Step &step,
+  Result<Launch> launch(const DeviceCaps &caps, const ModelFile &model, const fbs::Command &command,
                         std::span<const uint64_t> symbols) const;
+  Result<Launch> launchChain(const DeviceCaps &caps, const ModelFile &model, const Step &step,
+                             std::span<const uint64_t> symbols, uint32_t groups);
   void recordDispatch(const DeviceApi &api, const Step &step, const Launch &launch);
+  std::span<uint32_t> wordsOf(const Step &step) const;
 
   std::string name;
   const fbs::Program *program = nullptr;
@@ -86,6 +101,8 @@ private:
   Handle<VkDescriptorPool> pool;
   VkCommandBuffer commands = VK_NULL_HANDLE; // its pool is the context's
   std::vector<uint64_t> recordedSymbols;     // empty: nothing is recorded
+  uint32_t recordedGroups = 0;
+  std::optional<Allocation> words; ///< of all chains (schemas/Chain.h)
   Tally recordedTally;
 };
 

@@ -18,9 +18,30 @@
 #include <numeric>
 #include <optional>
 #include <set>
+#include <thread>
 
 namespace lorac::vulkan {
 namespace {
+
+/// In how many groups chains are dispatched: as many as the machine has cores, or as its driver runs at the
+/// same time. Those that are too many only wait: each chain would look out for them in vain.
+class ChainGroups {
+public:
+  uint32_t number() const { return groups; }
+  /// Of a step, the most that ran at the same time.
+  void saw(uint32_t members) {
+    fewer = members < groups ? fewer + 1 : 0;
+    if (fewer == Runs) {
+      groups = std::max(members, 1u);
+      fewer = 0;
+    }
+  }
+
+private:
+  static constexpr uint32_t Runs = 3; // one may be another process's doing
+  uint32_t groups = std::clamp(std::thread::hardware_concurrency(), 1u, 16u);
+  uint32_t fewer = 0;
+};
 
 class VulkanModel final : public DeviceModel, public DeviceProfiler {
 public:
@@ -54,6 +75,10 @@ private:
   Status uploadWeights();
   Status checkStep(const fbs::Program &program, const StepSymbols &symbols) const;
   Status replay(size_t program, const StepSymbols &symbols);
+  /// The program as it is run now.
+  std::optional<Program> &boundTo(size_t program) {
+    return timestamps ? timedPrograms[program] : programs[program];
+  }
   void count(const Tally &tally);
   /// The mapped bytes of a Step or Out buffer; empty where it is none or has none.
   std::span<uint8_t> mappedBuffer(size_t program, size_t buffer, fbs::Space space) const;
@@ -68,7 +93,10 @@ private:
   Pipelines pipelines;
   BufferViews views;
   std::vector<std::optional<Program>> programs;
+  std::vector<std::optional<Program>> timedPrograms; ///< without chains, so that each dispatch has its time
+  ChainGroups chainGroups;
   AllocationPlan weightPlan;            ///< where weights lie, and how
+  AllocationPlan wordPlan;              ///< of chains
   std::optional<Timestamps> timestamps; // while runs are profiled
   std::vector<RunProfile> profiles;
 };
@@ -82,15 +110,18 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
   Context &device = *opened->context;
   for (const catalog::Kernel &kernel : catalog::Kernels)
     opened->counts.dispatchesByKernel.emplace_back(kernel.name, 0);
+  opened->counts.dispatchesByKernel.emplace_back("chain", 0);
   for (const fbs::Kernel *kernel : *model.metadata().kernels())
     opened->catalogIndex.push_back(
         size_t(catalog::find(kernel->catalog()->string_view()) - catalog::Kernels));
   opened->programs.resize(model.metadata().programs()->size());
+  opened->timedPrograms.resize(opened->programs.size());
   if (const auto &weights = plan.spaces[size_t(fbs::Space::Weight)]; !weights.empty())
     opened->weightPlan = weights.front();
+  opened->wordPlan = plan.words;
   LORAC_ASSIGN(opened->memory, Memory::create(device, plan, opened->counts));
   LORAC_ASSIGN(opened->pipelines,
-               Pipelines::create(device, model, plan.variants, options.pipelineCache, opened->counts));
+               Pipelines::create(device, model, plan, options.pipelineCache, opened->counts));
   LORAC_TRY(opened->fill(options.programs));
   LORAC_TRY(device.instance->validationStatus());
   return std::unique_ptr<DeviceModel>(std::move(opened));
@@ -101,7 +132,7 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
 Status VulkanModel::fill(std::span<const size_t> expected) {
   std::set<uint32_t> kernels;
   for (size_t program : expected)
-    kernels.merge(Program::kernelsOf(*model.metadata().programs()->Get(uint32_t(program))));
+    kernels.merge(Program::kernelsOf(*model.metadata().programs()->Get(uint32_t(program)), pipelines, true));
   const auto &weights = memory.allocations(fbs::Space::Weight);
   const bool isOfHost = std::all_of(weights.begin(), weights.end(), [](const Allocation &allocation) {
     return allocation.mapped && allocation.coherent;
@@ -222,27 +253,32 @@ Status VulkanModel::run(size_t program, const StepSymbols &symbols, uint64_t ste
   LORAC_TRY(status);
   ++counts.steps;
   counts.stepBytesUploaded += stepBytes;
-  count(programs[program]->tally());
+  count(boundTo(program)->tally());
   return Status::ok();
 }
 
 Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
   std::vector<uint64_t> values = symbolValues(model, load, symbols);
-  const bool isFirst = !programs[program]; // its kernels may be compiled when they are first dispatched
+  std::optional<Program> &bound = boundTo(program);
+  const bool isFirst = !bound; // its kernels may be compiled when they are first dispatched
   if (isFirst) {
-    LORAC_ASSIGN(programs[program],
-                 Program::create({*context, model, memory, pipelines, views, values, counts}, program));
+    LORAC_ASSIGN(bound,
+                 Program::create({*context, model, memory, wordPlan, pipelines, views, values, counts},
+                                 program, !timestamps));
     LORAC_TRY(context->instance->validationStatus());
   }
-  LORAC_ASSIGN(VkCommandBuffer commands,
-               programs[program]->record(*context, model, values, timestamps ? &*timestamps : nullptr));
+  LORAC_ASSIGN(VkCommandBuffer commands, bound->record(*context, model, values, chainGroups.number(),
+                                                       timestamps ? &*timestamps : nullptr));
+  bound->rewind();
   LORAC_TRY(context->instance->validationStatus());
   LORAC_TRY(memory.flush(*context, fbs::Space::Step));
   LORAC_TRY(context->submitAndWait(commands, isFirst ? Waiting::Asleep : Waiting::Awake));
+  if (std::optional<uint32_t> members = bound->members())
+    chainGroups.saw(*members);
   if (timestamps) {
     LORAC_ASSIGN(std::vector<double> spans, timestamps->read(*context));
     RunProfile profile = {program, symbols, {}};
-    const std::vector<uint32_t> &spanOf = programs[program]->tally().commands;
+    const std::vector<uint32_t> &spanOf = bound->tally().commands;
     for (size_t i = 0; i < spans.size(); ++i)
       profile.dispatches.push_back({spanOf[i], spans[i]});
     profiles.push_back(std::move(profile));
@@ -275,6 +311,8 @@ Result<ReadTimes> VulkanModel::timeReads(const ReadKernel &kernel, uint64_t byte
 
 void VulkanModel::count(const Tally &tally) {
   counts.barriers += tally.barriers;
+  counts.dispatches += tally.chains;
+  counts.dispatchesByKernel.back().second += tally.chains;
   for (size_t kernel = 0; kernel < tally.dispatches.size(); ++kernel) {
     uint64_t dispatches = tally.dispatches[kernel];
     counts.dispatches += dispatches;

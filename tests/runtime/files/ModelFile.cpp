@@ -1101,8 +1101,8 @@ TEST(ModelFile, RejectsAdapterKernelWithAdaptersOff) {
 // --------------------------------------------------------------------------------------------------
 
 TEST(ModelFile, RejectsCommandKind) {
-  EXPECT_CORRUPT(edited([](TinyModel &t) { program(t, "one").commands[0]->kind = fbs::CommandKind(4); }),
-                 "program 'one': command 0: unknown kind 4");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { program(t, "one").commands[0]->kind = fbs::CommandKind(5); }),
+                 "program 'one': command 0: unknown kind 5");
 }
 
 TEST(ModelFile, RejectsKernelIndex) {

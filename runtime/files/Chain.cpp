@@ -1,0 +1,24 @@
+//===- Chain.cpp ----------------------------------------------------------===//
+#include "runtime/files/Chain.h"
+
+namespace lorac {
+
+std::vector<const fbs::Command *> linksOfRun(const fbs::Program &program, uint32_t at) {
+  const auto &commands = *program.commands();
+  std::vector<const fbs::Command *> links;
+  for (uint32_t i = 0; i < commands[at]->commands() && at + 1 + i < commands.size(); ++i)
+    if (const fbs::Command *command = commands[at + 1 + i]; command->kind() == fbs::CommandKind::Dispatch)
+      links.push_back(command);
+  return links;
+}
+
+std::optional<uint32_t> findWholeRun(const fbs::Program &program, uint32_t chain, size_t links) {
+  for (uint32_t at = 0; at < program.commands()->size(); ++at)
+    if (const fbs::Command &command = *program.commands()->Get(at);
+        command.kind() == fbs::CommandKind::Run && command.kernel() == chain && command.link() == 0 &&
+        linksOfRun(program, at).size() == links)
+      return at;
+  return std::nullopt;
+}
+
+} // namespace lorac

@@ -1,0 +1,23 @@
+//===- Chain.h - the dispatches that a chain may run ------------*- C++ -*-===//
+// A Run command stands before the dispatches that its chain may run as one (docs/decisions/0019).
+#ifndef LORAC_RUNTIME_FILES_CHAIN_H
+#define LORAC_RUNTIME_FILES_CHAIN_H
+
+#include "schemas/model_generated.h"
+
+#include <optional>
+#include <vector>
+
+namespace lorac {
+
+/// The dispatches that Run, command number `at` of a program, stands before, in order. As far as the program
+/// has commands.
+std::vector<const fbs::Command *> linksOfRun(const fbs::Program &program, uint32_t at);
+
+/// The first command of a program that runs all of a chain: what it binds serves the links that have nothing
+/// to do in a run of a part.
+std::optional<uint32_t> findWholeRun(const fbs::Program &program, uint32_t chain, size_t links);
+
+} // namespace lorac
+
+#endif // LORAC_RUNTIME_FILES_CHAIN_H
