@@ -7,6 +7,7 @@
 #include "compiler/import/TensorSource.h"
 #include "compiler/import/TokenizerReader.h"
 #include "compiler/kernels/KernelCompiler.h"
+#include "compiler/kernels/ModulePacker.h"
 #include "compiler/packed/Quantizer.h"
 #include "dialect/lora/Lora.h"
 #include "dialect/plan/Plan.h"
@@ -65,18 +66,23 @@ TensorLocation locate(lora::WeightOp weight) {
   return locate(weight.getSource(), matrix ? type.getDimSize(0) : 1, type.getDimSize(matrix ? 1 : 0));
 }
 
-/// The kernels of a module, compiled, and where their code lies in the code segment.
+/// Modules, packed, and where they lie in the code segment.
 struct CodeSegment {
+  struct Range {
+    uint64_t offset, size;
+  };
   std::vector<uint8_t> bytes;
-  std::map<std::vector<uint32_t>, uint64_t> offsets;
+  std::map<std::vector<uint32_t>, Range> ranges; ///< by module
   /// Equal code is kept once.
-  uint64_t add(const std::vector<uint32_t> &words) {
-    auto [entry, inserted] = offsets.insert({words, bytes.size()});
-    if (inserted) {
-      const auto *first = reinterpret_cast<const uint8_t *>(words.data());
-      bytes.insert(bytes.end(), first, first + words.size() * 4);
-    }
-    return entry->second;
+  Status add(const std::vector<uint32_t> &words) {
+    auto [entry, inserted] = ranges.insert({words, {bytes.size(), 0}});
+    if (!inserted)
+      return Status::ok();
+    LORAC_ASSIGN(std::vector<uint32_t> packed, packModule(words));
+    entry->second.size = packed.size() * sizeof(uint32_t);
+    const auto *first = reinterpret_cast<const uint8_t *>(packed.data());
+    bytes.insert(bytes.end(), first, first + entry->second.size);
+    return Status::ok();
   }
 };
 
@@ -274,7 +280,8 @@ LogicalResult ModelWriter::compileKernels() {
     if (!failures[i].isOk())
       return report(i < kernels.size() ? kernels[i].getOperation() : chains[i - kernels.size()], failures[i]);
     for (const CompiledVariant &variant : variants[i])
-      code.add(variant.spirv);
+      if (Status added = code.add(variant.spirv); !added)
+        return report(module, added);
   }
   return success();
 }
@@ -436,8 +443,9 @@ std::vector<std::unique_ptr<fbs::VariantT>> ModelWriter::variantsOf(size_t index
     variant->texel = compiled.texel;
     variant->lanes = compiled.lanes;
     variant->segment = 0;
-    variant->offset = code.offsets.at(compiled.spirv);
-    variant->size = compiled.spirv.size() * 4;
+    const CodeSegment::Range range = code.ranges.at(compiled.spirv);
+    variant->offset = range.offset;
+    variant->size = range.size;
     list.push_back(std::move(variant));
   }
   return list;
@@ -482,8 +490,9 @@ flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program
     if (isa<plan::BarrierOp>(op))
       commands.push_back(fbs::CreateCommand(*builder, fbs::CommandKind::Barrier));
     else if (auto run = dyn_cast<plan::RunOp>(op))
-      commands.push_back(fbs::CreateCommand(*builder, fbs::CommandKind::Run, chainNumbers.lookup(run.getChain()),
-                                            0, 0, 0, uint32_t(run.getCommands()), uint32_t(run.getLink())));
+      commands.push_back(fbs::CreateCommand(*builder, fbs::CommandKind::Run,
+                                            chainNumbers.lookup(run.getChain()), 0, 0, 0,
+                                            uint32_t(run.getCommands()), uint32_t(run.getLink())));
     else if (auto fill = dyn_cast<plan::FillOp>(op))
       addTransfer(fbs::CommandKind::Fill, {fill.getView()});
     else if (auto copy = dyn_cast<plan::CopyOp>(op))

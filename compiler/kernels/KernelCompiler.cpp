@@ -259,7 +259,7 @@ std::string giveEqualIds(std::vector<uint32_t> &module) {
 }
 
 /// Raise it with registerPasses, leaveUnrollingToDrivers, giveEqualIds or the options of compileForm.
-constexpr std::string_view RecipeVersion = "3";
+constexpr std::string_view RecipeVersion = "4";
 
 /// Of all that decides a module's words; LORAC_SHADER_COMPILER is the digest of the libraries that lorac is
 /// linked to.
@@ -278,15 +278,14 @@ std::string firstLine(const std::string &text) { return text.substr(0, text.find
 
 /// `name` for messages.
 Result<std::vector<uint32_t>> compileSource(const std::string &name, const Form &form,
-                                            const std::string &source, bool chain,
-                                            const KernelCache *cache) {
+                                            const std::string &source, bool chain, const KernelCache *cache) {
   Digest recipe = recipeOf(source);
   if (cache)
     if (std::optional<std::vector<uint32_t>> kept = cache->find(recipe))
       return *std::move(kept);
   auto fail = [&](const char *stage, const std::string &text) {
-    return Status(Code::Internal) << "kernel " << name << ", variant " << form.name << ": "
-                                  << stage << ": " << firstLine(text) << "; report it";
+    return Status(Code::Internal) << "kernel " << name << ", variant " << form.name << ": " << stage << ": "
+                                  << firstLine(text) << "; report it";
   };
   shaderc::CompileOptions options;
   options.SetSourceLanguage(shaderc_source_language_glsl);

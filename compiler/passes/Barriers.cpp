@@ -38,6 +38,8 @@ private:
   void insertBarriers(plan::ProgramOp program) {
     for (plan::BarrierOp old : llvm::to_vector(program.getBody().front().getOps<plan::BarrierOp>()))
       old.erase();
+    for (plan::RunOp old : llvm::to_vector(program.getBody().front().getOps<plan::RunOp>()))
+      old.erase(); // a chain's links and their barriers: the chain pass makes them anew
     SmallVector<Range> reads, writes;
     auto conflicts = [](const SmallVector<Range> &ranges, const Range &range) {
       return llvm::any_of(ranges, [&](const Range &other) { return other.overlaps(range); });

@@ -4,6 +4,7 @@
 #include "runtime/files/ModelVerifier.h"
 #include "schemas/Header.h"
 #include "support/Compression.h"
+#include "support/PackedModule.h"
 
 #include <cstring>
 #include <utility>
@@ -82,10 +83,10 @@ std::span<const uint8_t> ModelFile::segment(size_t index) const {
   return container::segmentBytes(bytes, *root->segments()->Get(uint32_t(index)));
 }
 
-std::vector<uint32_t> ModelFile::code(const fbs::Variant &variant) const {
-  std::vector<uint32_t> words(variant.size() / sizeof(uint32_t));
-  std::memcpy(words.data(), codeSegments[variant.segment()].data() + variant.offset(), variant.size());
-  return words;
+Result<std::vector<uint32_t>> ModelFile::code(const fbs::Variant &variant) const {
+  std::vector<uint32_t> packed(variant.size() / sizeof(uint32_t));
+  std::memcpy(packed.data(), codeSegments[variant.segment()].data() + variant.offset(), variant.size());
+  return module::unpack(packed);
 }
 
 size_t ModelFile::symbolIndex(std::string_view name) const {

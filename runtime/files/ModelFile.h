@@ -34,8 +34,8 @@ public:
   uint64_t storedMetadataBytes() const { return bytes.size() - metadataOffset; }
   Digest fingerprint() const;
   std::span<const uint8_t> segment(size_t index) const;
-  /// The code of a variant of this model, in words.
-  std::vector<uint32_t> code(const fbs::Variant &variant) const;
+  /// The code of a variant of this model, in words. CorruptFile, without the file's name.
+  Result<std::vector<uint32_t>> code(const fbs::Variant &variant) const;
   /// Bytes [offset, offset + size) of the weight space (weight segments lie back to back in it, page-padded
   /// in the file): calls `visit` for each contiguous piece in order.
   template <typename Visitor> void weightBytes(uint64_t offset, uint64_t size, Visitor visit) const {

@@ -16,6 +16,7 @@
 #include "support/Checked.h"
 #include "support/Digest.h"
 #include "support/Fingerprint.h"
+#include "support/PackedModule.h"
 #include "support/Vocabulary.h"
 
 #include <algorithm>
@@ -41,7 +42,8 @@ constexpr uint32_t MaxLinks = 64; ///< of a chain
 constexpr uint32_t PageTokens = 16;
 constexpr uint32_t NoSite = 0xffffffff; ///< head_site where no site gives the logits
 constexpr uint32_t SpirvMagic = 0x07230203;
-constexpr uint64_t SpirvHeaderBytes = 20;
+constexpr uint64_t LeastCodeBytes =
+    (module::HeaderWords + 5) * sizeof(uint32_t); ///< SPIR-V's own header is 5
 
 struct SymbolRow {
   std::string_view name;
@@ -589,14 +591,15 @@ private:
     if (variant.segment() >= model.first_weight_segment())
       return at() << "has its code in segment " << variant.segment() << ", which is no code segment";
     const std::vector<uint8_t> &code = codeSegments[variant.segment()];
-    if (variant.offset() % 4 != 0 || variant.size() % 4 != 0 || variant.size() < SpirvHeaderBytes)
+    if (variant.offset() % 4 != 0 || variant.size() % 4 != 0 || variant.size() < LeastCodeBytes)
       return at() << "has code of " << variant.size() << " bytes at " << variant.offset()
-                  << ", expected multiples of 4 and at least " << SpirvHeaderBytes << " bytes";
+                  << ", expected multiples of 4 and at least " << LeastCodeBytes << " bytes";
     if (!rangeInside(variant.offset(), variant.size(), code.size()))
       return at() << "has code (offset " << variant.offset() << ", " << variant.size()
                   << " bytes) that ends after its segment's " << code.size() << " bytes";
-    uint32_t first;
-    std::memcpy(&first, code.data() + variant.offset(), sizeof(first));
+    uint32_t first; // that is kept; a module begins with one of these
+    std::memcpy(&first, code.data() + variant.offset() + module::HeaderWords * sizeof(uint32_t),
+                sizeof(first));
     if (first != SpirvMagic)
       return at() << "has code that is no SPIR-V module";
     return Status::ok();

@@ -5,7 +5,9 @@ Without adapters: no adapter dispatch and no adapter byte. With any stack: at mo
 shrinks of o and down (those of q/k/v, gate/up and the head ride on norms); one where heads are multiples of 32, since
 o's rides on attend there, but for the last layer, whose rows are gathered in between. The base: 8 a layer, 7 where the
 linear of q, k and v rotates them, beside what stands outside the layers (embedding, two gathers, last norm, head). A
-program with adapters has the head twice, of which a step runs one."""
+program with adapters has the head twice, of which a step runs one.
+
+These are the dispatches as they stand in the programs. Where a device runs chains, the same steps take fewer."""
 import argparse
 import json
 import pathlib
@@ -61,13 +63,16 @@ def main():
                 def stats(*options):
                     return lorac.run_json(model, "--tokens", prompt, "--max-tokens", 4, "--ignore-eos", "--stats", *options)["stats"]
 
-                base = stats()
+                def plain(*options):
+                    return stats("--device", "auto,deny=chains", *options)
+
+                base = plain()
                 expect(base["adapter_dispatches"] == 0, f"{golden}: the base makes {base['adapter_dispatches']} adapter dispatches")
                 expect(base["adapter_bytes"] == 0, f"{golden}: the base moves {base['adapter_bytes']} adapter bytes")
                 expect(base["dispatches"] <= base["steps"] * base_most,
                        f"{golden}: {base['dispatches']} dispatches in {base['steps']} steps of {layers} layers")
                 for stack in bundles[:1], bundles[1:2], bundles:
-                    with_stack = stats(*[flag for bundle in stack for flag in ("--adapter", bundle)])
+                    with_stack = plain(*[flag for bundle in stack for flag in ("--adapter", bundle)])
                     more = with_stack["dispatches"] - base["dispatches"]
                     expect(with_stack["steps"] == base["steps"] and
                            0 < more <= base["steps"] * adapters_most,
@@ -75,8 +80,13 @@ def main():
                     expect(0 < with_stack["adapter_dispatches"] <= more, f"{golden}: {with_stack['adapter_dispatches']} adapter dispatches")
                     expect(with_stack["adapter_bytes"] > 0, f"{golden}: a stack moves no adapter byte")
                     expect(with_stack["weight_bytes"] == base["weight_bytes"], f"{golden}: a stack moves weight bytes")
-                out = stats("--adapter", f"{bundles[0]}=0")
+                out = plain("--adapter", f"{bundles[0]}=0")
                 expect(out["adapter_dispatches"] == 0, f"{golden}: strength 0 makes {out['adapter_dispatches']} adapter dispatches")
+                for options in [], ["--adapter", bundles[0]]:
+                    chained, apart = stats(*options), plain(*options)
+                    chains = chained["dispatches_by_kernel"].get("chain", 0)
+                    expect(chained["dispatches"] < apart["dispatches"] if chains else chained["dispatches"] == apart["dispatches"],
+                           f"{golden}: {chained['dispatches']} dispatches, {chains} of them chains, in place of {apart['dispatches']}")
     harness.summarise(checks, failures)
 
 

@@ -56,10 +56,11 @@ private:
     return Status::ok();
   }
 
-  Status addVariants(KernelNeeds &entry, const flatbuffers::Vector<flatbuffers::Offset<fbs::Variant>> &variants) {
+  Status addVariants(KernelNeeds &entry,
+                     const flatbuffers::Vector<flatbuffers::Offset<fbs::Variant>> &variants) {
     for (const fbs::Variant *variant : variants) {
-      const std::vector<uint32_t> words = model.code(*variant);
-      auto shader = readShader(words);
+      auto words = model.code(*variant);
+      auto shader = words ? readShader(*words) : words.status();
       if (!shader)
         return Status(Code::CorruptFile)
                << model.path() << ": kernel '" << entry.name << "', variant '" << variant->name()->str()

@@ -114,9 +114,8 @@ Result<Pipelines::Order> Pipelines::order(Context &context, uint32_t index) {
   const auto &kernels = *model->metadata().kernels();
   const bool isChain = index >= kernels.size();
   const fbs::Chain *chain = isChain ? model->metadata().chains()->Get(index - kernels.size()) : nullptr;
-  const fbs::Variant &variant =
-      isChain ? *chain->variants()->Get(*chains[index - kernels.size()])
-              : *kernels[index]->variants()->Get(variants[index]);
+  const fbs::Variant &variant = isChain ? *chain->variants()->Get(*chains[index - kernels.size()])
+                                        : *kernels[index]->variants()->Get(variants[index]);
   Order result;
   result.kernel = index;
   std::vector<uint32_t> links = {index};
@@ -137,7 +136,7 @@ Result<Pipelines::Order> Pipelines::order(Context &context, uint32_t index) {
   LORAC_ASSIGN(result.pipeline.setLayout, setLayout(context, result.pipeline.types));
   LORAC_ASSIGN(result.pipeline.layout, pipelineLayout(context, result.pipeline.setLayout, pushBytes));
 
-  const std::vector<uint32_t> words = model->code(variant);
+  LORAC_ASSIGN(const std::vector<uint32_t> words, model->code(variant));
   LORAC_ASSIGN(ShaderFacts shader, readShader(words));
   result.entryPoint = std::move(shader.entryPoint);
   VkShaderModuleCreateInfo moduleInfo = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};

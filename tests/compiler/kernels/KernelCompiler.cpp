@@ -2,14 +2,19 @@
 // says.
 #include "compiler/kernels/KernelCompiler.h"
 
+#include "compiler/kernels/ModulePacker.h"
 #include "schemas/Catalog.h"
 #include "support/Compression.h"
+#include "support/PackedModule.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <regex>
 #include <set>
+#include <spirv-tools/libspirv.hpp>
 #include <thread>
 
 using namespace lorac;
@@ -180,23 +185,105 @@ TEST(KernelCompiler, CompilesTheCatalog) {
     EXPECT_TRUE(seen.contains(std::string(kernel.name))) << kernel.name << " has no typical request";
 }
 
-TEST(KernelCompiler, KernelsShareTheirWords) {
-  // A bias comes early in the body and counts all ids behind it anew: only what names them by their place in
-  // the code leaves the rest alike.
-  auto bytesOf = [](std::initializer_list<KernelRequest> requests) {
+/// The texel variant of a kernel.
+std::vector<uint32_t> wordsOf(const KernelRequest &request) {
+  Result<std::vector<CompiledVariant>> variants = compileVulkan(request, nullptr, "texel");
+  EXPECT_TRUE(variants.isOk()) << variants.status().message();
+  return variants ? variants->front().spirv : std::vector<uint32_t>();
+}
+
+/// Links as a layer has them: twice the same kernel, kernels that define the same names, early returns.
+std::vector<ChainLink> typicalChain() {
+  const KernelRequest norm = {"rms_norm", {{"SEGMENTS", 2}, {"TAIL", 0}, {"GATHERED", 0}}, {}};
+  return {{norm, false},
+          {linear({{"ROWS", 8}, {"ADAPTERS", 1}, {"HEAD", 64}}), true},
+          {{"attend", {{"HEAD", 64}, {"HEADS", 3}, {"CACHE_F32", 1}, {"SEGMENTS", 1}}, {}}, true},
+          {linear({{"ROWS", 8}, {"ADAPTERS", 1}, {"T_PARTS", 3}, {"HAS_OPERAND0", 1}}, Residual), true},
+          {norm, true},
+          {linear({{"WEIGHT", 5}, {"GROUP", 64}, {"HAS_SCALES", 1}, {"COMBINE", 2}}, Gated), true},
+          {{"shrink", {{"SEGMENTS", 1}, {"TAIL", 1}, {"GATHERED", 1}}, {}}, true},
+          {{"map", {{"HAS_OPERAND1", 0}}, {term(Op::Operand), term(Op::Tanh)}}, false}};
+}
+
+TEST(KernelCompiler, CompilesChains) {
+  const std::vector<ChainLink> links = typicalChain();
+  Result<CompiledVariant> chain = compileChain(links);
+  ASSERT_TRUE(chain.isOk()) << chain.status().message();
+  EXPECT_EQ(chain->name, "texel");
+  EXPECT_EQ(chain->features, 3u);
+  EXPECT_TRUE(chain->texel);
+  size_t bindings = 1; // the words
+  for (const ChainLink &link : links)
+    bindings += catalog::bindings(link.kernel.catalog, link.kernel.constants).size();
+  const ModuleFacts facts = factsOf(chain->spirv);
+  EXPECT_EQ(facts.localSizeX, 8u);
+  EXPECT_EQ(facts.bindings.size(), bindings);
+  EXPECT_EQ(*facts.bindings.rbegin(), bindings - 1);
+  Result<CompiledVariant> again = compileChain(links);
+  ASSERT_TRUE(again.isOk());
+  EXPECT_EQ(again->spirv, chain->spirv);
+}
+
+TEST(KernelCompiler, RejectsChainsOfOtherKernels) {
+  Result<CompiledVariant> chain = compileChain(std::vector<ChainLink>{{linear({{"TILES", 99}}), false}});
+  ASSERT_FALSE(chain.isOk());
+  EXPECT_EQ(chain.status().code(), Code::InvalidArgument);
+  EXPECT_NE(chain.status().message().find("constant TILES is 99"), std::string::npos);
+}
+
+TEST(ModulePacker, PackedModulesAreTheSameCode) {
+  spvtools::SpirvTools tools(SPV_ENV_VULKAN_1_1);
+  std::vector<std::vector<uint32_t>> modules = {compileChain(typicalChain())->spirv};
+  for (const KernelRequest &request : typicalRequests())
+    modules.push_back(wordsOf(request));
+  for (const std::vector<uint32_t> &words : modules) {
+    Result<std::vector<uint32_t>> packed = packModule(words);
+    ASSERT_TRUE(packed.isOk()) << packed.status().message();
+    Result<std::vector<uint32_t>> unpacked = module::unpack(*packed);
+    ASSERT_TRUE(unpacked.isOk()) << unpacked.status().message();
+    EXPECT_TRUE(tools.Validate(*unpacked));
+    EXPECT_LE((*unpacked)[3], words[3]); // ids have no gaps any more
+    // Another program's reading: but for the ids' numbers the texts are the same.
+    const auto textOf = [&](const std::vector<uint32_t> &module) {
+      std::string text;
+      EXPECT_TRUE(tools.Disassemble(module, &text, SPV_BINARY_TO_TEXT_OPTION_NO_HEADER));
+      std::map<std::string, std::string> names;
+      static const std::regex id("%[0-9]+");
+      std::string renamed;
+      auto rest = text.cbegin();
+      for (std::sregex_iterator match(text.begin(), text.end(), id), end; match != end; ++match) {
+        renamed.append(rest, (*match)[0].first);
+        renamed += names.emplace(match->str(), "%" + std::to_string(names.size())).first->second;
+        rest = (*match)[0].second;
+      }
+      return renamed.append(rest, text.cend());
+    };
+    EXPECT_EQ(textOf(*unpacked), textOf(words));
+  }
+  EXPECT_FALSE(packModule(std::vector<uint32_t>(9, 7)).isOk());
+}
+
+TEST(ModulePacker, KernelsShareTheirWords) {
+  // A bias comes early in the body and counts all ids behind it anew, and a chain has every link's: only what
+  // tells a value by its distance leaves the rest alike.
+  auto bytesOf = [](const std::vector<std::vector<uint32_t>> &modules) {
     std::vector<uint8_t> bytes;
-    for (const KernelRequest &request : requests) {
-      Result<std::vector<CompiledVariant>> variants = compileVulkan(request);
-      EXPECT_TRUE(variants.isOk()) << variants.status().message();
-      const std::vector<uint32_t> &words = variants->front().spirv;
-      auto *first = reinterpret_cast<const uint8_t *>(words.data());
-      bytes.insert(bytes.end(), first, first + words.size() * 4);
+    for (const std::vector<uint32_t> &words : modules) {
+      const std::vector<uint32_t> packed = *packModule(words);
+      auto *first = reinterpret_cast<const uint8_t *>(packed.data());
+      bytes.insert(bytes.end(), first, first + packed.size() * 4);
     }
     return compress(bytes)->size();
   };
-  const size_t one = bytesOf({linear({{"ROWS", 8}})}),
-               more = bytesOf({linear({{"ROWS", 8}}), linear({{"ROWS", 8}, {"HAS_BIAS", 1}})});
-  EXPECT_LT(more, one + one / 4);
+  const std::vector<uint32_t> plain = wordsOf(linear({{"ROWS", 8}})),
+                              biased = wordsOf(linear({{"ROWS", 8}, {"HAS_BIAS", 1}}));
+  EXPECT_LT(bytesOf({plain, biased}), bytesOf({plain}) * 4 / 3);
+  std::vector<std::vector<uint32_t>> links;
+  for (const ChainLink &link : typicalChain())
+    links.push_back(wordsOf(link.kernel));
+  const size_t apart = bytesOf(links);
+  links.push_back(compileChain(typicalChain())->spirv);
+  EXPECT_LT(bytesOf(links), apart * 2);
 }
 
 TEST(KernelCompiler, SameRequestSameWordsInAnyThread) {

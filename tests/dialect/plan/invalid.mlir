@@ -161,3 +161,98 @@ plan.program @p rows(1, 1) adapters(false) {
   // expected-error@+1 {{expression nests deeper than 32}}
   plan.buffer @b "arena" size(#plan.expr<((((((((((((((((((((((((((((((((((((((((1))))))))))))))))))))))))))))))))))))))))>)
 }
+
+// -----
+
+// expected-error@+1 {{'c' has 1 links and 1 waits, expected at least 2, as many, and none before the first}}
+plan.chain @c links([@k]) waits([false])
+
+// -----
+
+// expected-error@+1 {{'c' has 2 links and 2 waits}}
+plan.chain @c links([@k, @k]) waits([true, true])
+
+// -----
+
+// expected-error@+1 {{'c' has link 1 : i64, expected the symbol of a kernel}}
+plan.chain @c links([1, 2]) waits([false, true])
+
+// -----
+
+plan.kernel @k catalog("linear") constants({})
+plan.kernel @l catalog("linear") constants({})
+plan.chain @c links([@k, @k]) waits([false, true])
+plan.program @p rows(1, 1) adapters(false) {
+  // expected-error@+1 {{of d, which the module does not have}}
+  plan.run @d link(0) commands(1)
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+}
+
+// -----
+
+plan.kernel @k catalog("linear") constants({})
+plan.kernel @l catalog("linear") constants({})
+plan.chain @c links([@k, @k]) waits([false, true])
+plan.program @p rows(1, 1) adapters(false) {
+  // expected-error@+1 {{of c: command 1 after it is no link number 1 of it}}
+  plan.run @c link(0) commands(2)
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+}
+
+// -----
+
+plan.kernel @k catalog("linear") constants({})
+plan.kernel @l catalog("linear") constants({})
+plan.chain @c links([@k, @k]) waits([false, true])
+plan.program @p rows(1, 1) adapters(false) {
+  // expected-error@+1 {{of c: command 0 after it is no link number 0 of it}}
+  plan.run @c link(0) commands(1)
+  plan.dispatch @l grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+}
+
+// -----
+
+plan.kernel @k catalog("linear") constants({})
+plan.kernel @l catalog("linear") constants({})
+plan.chain @c links([@k, @k]) waits([false, true])
+plan.program @p rows(1, 1) adapters(false) {
+  // expected-error@+1 {{of c: command 1 after it is no link number 2 of it}}
+  plan.run @c link(1) commands(2)
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+}
+
+// -----
+
+plan.kernel @k catalog("linear") constants({})
+plan.kernel @l catalog("linear") constants({})
+plan.chain @c links([@k, @k]) waits([false, true])
+plan.program @p rows(1, 1) adapters(false) {
+  // expected-error@+1 {{of c: command 1 after it is no link number 1 of it}}
+  plan.run @c link(0) commands(9)
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+}
+
+// -----
+
+plan.kernel @k catalog("linear") constants({})
+plan.kernel @l catalog("linear") constants({})
+plan.chain @c links([@k, @k]) waits([false, true])
+plan.program @p rows(1, 1) adapters(false) {
+  // expected-error@+1 {{of c ends with a barrier, or runs no link}}
+  plan.run @c link(0) commands(2)
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+  plan.barrier
+}
+
+// -----
+
+plan.kernel @k catalog("linear") constants({})
+plan.kernel @l catalog("linear") constants({})
+plan.chain @c links([@k, @k]) waits([false, true])
+plan.program @p rows(1, 1) adapters(false) {
+  // expected-error@+1 {{of c ends with a barrier, or runs no link}}
+  plan.run @c link(0) commands(0)
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+}

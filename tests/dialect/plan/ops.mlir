@@ -15,6 +15,8 @@ plan.site "lm_head" in(64) out(320) logits
 plan.cache page_tokens(16) page_bytes(98304)
 // CHECK: plan.kernel @k catalog("linear") constants({ROWS = 1 : i64}) epilogue [#plan.term<segment, 0 : i64>, #plan.term<const, 1.000000e+00 : f32>, #plan.term<add>]
 plan.kernel @k catalog("linear") constants({ROWS = 1 : i64}) epilogue [#plan.term<segment, 0 : i64>, #plan.term<const, 1.0 : f32>, #plan.term<add>]
+// CHECK: plan.chain @layer links([@k, @k]) waits([false, true])
+plan.chain @layer links([@k, @k]) waits([false, true])
 // CHECK: plan.program @p rows(1, 8) adapters(true) arena_peak(256) {
 plan.program @p rows(1, 8) adapters(true) arena_peak(256) {
   // CHECK: plan.buffer @x "arena" size(<(pages + 1) * 2 + pages * (pages * 3)>) offset(<0>)
@@ -31,6 +33,11 @@ plan.program @p rows(1, 8) adapters(true) arena_peak(256) {
   plan.copy #plan.view<@x, read, offset = #plan.expr<0>, size = #plan.expr<256>> to #plan.view<@logits, write, offset = #plan.expr<0>, size = #plan.expr<256>>
   // CHECK: plan.barrier
   plan.barrier
+  // CHECK: plan.run @layer link(0) commands(3)
+  plan.run @layer link(0) commands(3)
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
+  plan.barrier
+  plan.dispatch @k grid [#plan.expr<1>, #plan.expr<1>, #plan.expr<1>] views [] push {}
   // CHECK: plan.dispatch @k grid [#plan.expr<4>, #plan.expr<ceildiv(rows, 8)>, #plan.expr<1>] views [#plan.view<@w0, read, offset = <0>, size = <12288>>] push {rows = #plan.expr<rows>}
   plan.dispatch @k grid [#plan.expr<4>, #plan.expr<ceildiv(rows, 8)>, #plan.expr<1>] views [#plan.view<@w0, read, offset = #plan.expr<0>, size = #plan.expr<12288>>] push {rows = #plan.expr<rows>}
 }

@@ -45,9 +45,10 @@ void addVariant(TinyModel &tiny, fbs::KernelT &kernel, const std::string &name, 
   variant->lanes = 8;
   variant->segment = 0;
   variant->offset = tiny.segments[0].size();
-  variant->size = code.size() * 4;
-  Bytes bytes(code.size() * 4);
-  std::memcpy(bytes.data(), code.data(), bytes.size());
+  const Words packed = packPlainly(code);
+  variant->size = packed.size() * 4;
+  Bytes bytes(packed.size() * 4);
+  std::memcpy(bytes.data(), packed.data(), bytes.size());
   tiny.segments[0].insert(tiny.segments[0].end(), bytes.begin(), bytes.end());
   kernel.variants.push_back(std::move(variant));
 }

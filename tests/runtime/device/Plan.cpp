@@ -1,4 +1,5 @@
 #include "runtime/device/vulkan/Plan.h"
+#include "support/PackedModule.h"
 #include "tests/runtime/device/DeviceTestModel.h"
 #include "tests/support/StatusTest.h"
 
@@ -226,6 +227,62 @@ TEST(Plan, EachDenialForcesALowerVariant) {
                 "'subgroup' needs storage (denied); variant 'storage' needs storage (denied)");
 }
 
+/// smallModel() with a chain of its kernel twice.
+ModelNeeds chainedModel() {
+  ModelNeeds needs = smallModel();
+  KernelNeeds chain;
+  chain.name = "chain";
+  for (int link = 0; link < 2; ++link)
+    chain.bindings.insert(chain.bindings.end(), needs.kernels[0].bindings.begin(),
+                          needs.kernels[0].bindings.end());
+  chain.bindings.push_back({"words", false, 4, 0});
+  chain.variants = {needs.kernels[0].variants[0]};
+  needs.chains.push_back(chain);
+  return needs;
+}
+
+TEST(Plan, ChainsRunWhereGroupsMeet) {
+  const std::vector<std::optional<uint32_t>> none = {std::nullopt}, first = {0};
+  DeviceCaps caps = lavapipe();
+  EXPECT_EQ(planDevice(caps, chainedModel())->chains, none);
+  caps.groupsMeet = true;
+  auto plan = planDevice(caps, chainedModel());
+  ASSERT_OK(plan);
+  EXPECT_EQ(plan->chains, first);
+  EXPECT_TRUE(plan->words.mapped && plan->words.coherent);
+}
+
+TEST(Plan, AChainThatDoesNotFitIsLeft) {
+  DeviceCaps caps = lavapipe();
+  caps.groupsMeet = true;
+  const std::vector<std::optional<uint32_t>> none = {std::nullopt};
+  const auto expectNone = [&](const DeviceCaps &device) {
+    auto plan = planDevice(device, chainedModel());
+    ASSERT_OK(plan);
+    EXPECT_EQ(plan->chains, none);
+  };
+  for (const char *denied : {"chains", "texel"}) {
+    DeviceCaps denies = caps;
+    denies.denied = {denied};
+    expectNone(denies);
+  }
+  DeviceCaps few = caps;
+  few.maxTexelBuffersPerStage = 3; // the chain has 4
+  expectNone(few);
+  DeviceCaps incoherent = caps;
+  incoherent.memoryTypes[0].hostCoherent = false;
+  expectNone(incoherent);
+}
+
+TEST(Capabilities, GroupsMeetFromMesa25On) {
+  EXPECT_TRUE(groupsMeetIn("Mesa 25.0.7-2~bpo12+1 (LLVM 15.0.6)"));
+  EXPECT_TRUE(groupsMeetIn("Mesa 26.1.0"));
+  EXPECT_FALSE(groupsMeetIn("Mesa 22.3.6 (LLVM 15.0.6)"));
+  EXPECT_FALSE(groupsMeetIn("Mesa "));
+  EXPECT_FALSE(groupsMeetIn(""));
+  EXPECT_FALSE(groupsMeetIn("25.0.7"));
+}
+
 TEST(Plan, FallsWhenReadBindingHasTooManyTexels) {
   DeviceCaps caps = lavapipe();
   caps.maxTexelBufferElements = 49152 * 576 * 2 / 16;
@@ -421,13 +478,23 @@ TEST(Plan, ReadsNeedsFromAModelFile) {
 
 TEST(Plan, RejectsCodeThatIsNoShader) {
   test::TinyModel tiny = test::deviceTestModel();
-  tiny.segments[0][5 * 4] = 0; // the length of the first instruction
-  tiny.segments[0][5 * 4 + 2] = 0;
+  constexpr size_t FirstInstruction = (module::HeaderWords + 5) * 4;
+  tiny.segments[0][FirstInstruction] = 0; // its length
+  tiny.segments[0][FirstInstruction + 2] = 0;
   test::ParsedModel model = test::parsed(std::move(tiny));
   ASSERT_TRUE(model.file);
   EXPECT_STATUS(modelNeeds(*model.file, test::deviceTestSymbols()), Code::CorruptFile,
                 "test.lorac: kernel 'embed', variant 'texel': an instruction goes past its end; compile the "
                 "model again");
+
+  tiny = test::deviceTestModel();
+  ++tiny.segments[0][1]; // 256 words more than it has
+  model = test::parsed(std::move(tiny));
+  ASSERT_TRUE(model.file);
+  EXPECT_STATUS(
+      modelNeeds(*model.file, test::deviceTestSymbols()), Code::CorruptFile,
+      "test.lorac: kernel 'embed', variant 'texel': packed module: its header gives it another size; "
+      "compile the model again");
 }
 
 TEST(Plan, PrefersRealDevices) {

@@ -866,15 +866,15 @@ TEST(ModelFile, RejectsCodeInWeights) {
 
 TEST(ModelFile, RejectsCodeAlignment) {
   EXPECT_CORRUPT(withVariant([](auto &v) { v.offset += 2; }), "expected multiples of 4");
-  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 22; }), "expected multiples of 4");
+  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 38; }), "expected multiples of 4");
 }
 
 TEST(ModelFile, RejectsCodeTooSmall) {
-  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 16; }), "at least 20 bytes");
+  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 28; }), "at least 32 bytes");
 }
 
 TEST(ModelFile, RejectsCodePastItsSegment) {
-  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 4096; }), "ends after its segment's 220 bytes");
+  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 4096; }), "ends after its segment's 396 bytes");
   EXPECT_CORRUPT(withVariant([](auto &v) { v.offset = UINT64_MAX - 3; }), "ends after its segment's");
 }
 
@@ -883,7 +883,7 @@ TEST(ModelFile, RejectsOverlappingCode) {
     t.model.kernels[1]->variants[0]->offset = t.model.kernels[0]->variants[0]->offset;
   }));
   EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.kernels[0]->variants[0]->size += 4; }),
-                 "has code (offset 20, 20 bytes) that overlaps another's at 0");
+                 "has code (offset 36, 36 bytes) that overlaps another's at 0");
 }
 
 TEST(ModelFile, RejectsTooManyVariants) {
@@ -900,7 +900,75 @@ TEST(ModelFile, RejectsTooManyVariants) {
 }
 
 TEST(ModelFile, RejectsOtherCode) {
-  EXPECT_CORRUPT(edited([](TinyModel &t) { t.segments[0][0] ^= 1; }), "has code that is no SPIR-V module");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.segments[0][12] ^= 1; }), "has code that is no SPIR-V module");
+}
+
+// ---- chains
+
+/// The tiny model with a chain of the first dispatches of program "few", and a Run of all of it.
+TinyModel chained(const std::function<void(fbs::ChainT &, fbs::CommandT &)> &edit) {
+  TinyModel tiny = tinyModel();
+  auto chain = std::make_unique<fbs::ChainT>();
+  chain->name = "chain";
+  auto &commands = program(tiny, "few").commands;
+  auto run = std::make_unique<fbs::CommandT>();
+  run->kind = fbs::CommandKind::Run;
+  size_t first = 0;
+  while (commands[first]->kind != fbs::CommandKind::Dispatch)
+    ++first;
+  bool waits = false;
+  for (size_t at = first; chain->kernels.size() < 3; ++at) {
+    ++run->commands;
+    if (commands[at]->kind == fbs::CommandKind::Barrier) {
+      waits = true;
+      continue;
+    }
+    chain->kernels.push_back(commands[at]->kernel);
+    chain->waits.push_back(waits);
+    waits = false;
+  }
+  chain->variants.push_back(std::make_unique<fbs::VariantT>(*tiny.model.kernels[0]->variants[0]));
+  edit(*chain, *run);
+  commands.insert(commands.begin() + std::ptrdiff_t(first), std::move(run));
+  tiny.model.chains.push_back(std::move(chain));
+  return tiny;
+}
+auto openChained(const std::function<void(fbs::ChainT &, fbs::CommandT &)> &edit) {
+  TinyModel tiny = chained(edit);
+  const Bytes bytes = tiny.bytes();
+  return ModelFile::parse(bytes, "tiny.lorac").status();
+}
+
+TEST(ModelFile, LoadsChains) {
+  EXPECT_OK(openChained([](auto &, auto &) {}));
+}
+
+TEST(ModelFile, RejectsChainsOfNothing) {
+  EXPECT_CORRUPT(openChained([](auto &chain, auto &) { chain.kernels.resize(1); }),
+                 "has 1 links and 3 waits");
+  EXPECT_CORRUPT(openChained([](auto &chain, auto &) { chain.waits.pop_back(); }), "has 3 links and 2 waits");
+  EXPECT_CORRUPT(openChained([](auto &chain, auto &) { chain.waits[0] = true; }), "none before the first");
+  EXPECT_CORRUPT(openChained([](auto &chain, auto &) { chain.kernels.assign(65, 0); }), "has 65 links");
+  EXPECT_CORRUPT(openChained([](auto &chain, auto &) { chain.kernels[1] = 1000; }), "has kernel 1000 of");
+  EXPECT_CORRUPT(openChained([](auto &chain, auto &) { chain.variants[0]->segment = 1; }),
+                 "chain 'chain': variant 'texel' has its code in segment 1");
+}
+
+TEST(ModelFile, RejectsRunsOfOtherCommands) {
+  EXPECT_CORRUPT(openChained([](auto &, auto &run) { run.kernel = 1; }), "runs chain 1 of 1");
+  EXPECT_CORRUPT(openChained([](auto &, auto &run) { run.commands = 0; }),
+                 "or runs no link of chain 'chain'");
+  EXPECT_CORRUPT(openChained([](auto &, auto &run) { ++run.commands; }), "");
+  EXPECT_CORRUPT(openChained([](auto &, auto &run) { run.commands = UINT32_MAX; }), "is not link 3 of chain");
+  EXPECT_CORRUPT(openChained([](auto &, auto &run) { run.link = 1; }), "command 0 after it is not link 1");
+  EXPECT_CORRUPT(openChained([](auto &, auto &run) { run.link = UINT32_MAX; }), "is not link 4294967295");
+  EXPECT_CORRUPT(openChained([](auto &, auto &run) { run.commands = 1; }),
+                 "runs a part of chain 'chain', and no command of the program all of it");
+  EXPECT_CORRUPT(openChained([](auto &chain, auto &) { chain.waits[1] = !chain.waits[1]; }),
+                 "is not link 1 of chain 'chain'");
+  EXPECT_CORRUPT(openChained([](auto &, auto &run) { run.push.push_back(0); }), "Run has 0 views");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { program(t, "one").commands[0]->link = 1; }),
+                 "Dispatch has 0 commands and link 1, expected none");
 }
 
 TEST(ModelFile, RejectsCodeThatIsNotCompressed) {

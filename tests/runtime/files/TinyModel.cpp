@@ -7,9 +7,11 @@
 #include "support/Digest.h"
 #include "support/Fingerprint.h"
 #include "support/Half.h"
+#include "support/PackedModule.h"
 #include "support/Vocabulary.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstring>
@@ -53,7 +55,7 @@ template <typename Table, typename Root> Bytes pack(const Table &table, const ch
   return Bytes(builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize());
 }
 
-void appendWords(Bytes &bytes, std::initializer_list<uint32_t> words) {
+void appendWords(Bytes &bytes, std::span<const uint32_t> words) {
   for (uint32_t word : words)
     for (int i = 0; i < 4; ++i)
       bytes.push_back(uint8_t(word >> (8 * i)));
@@ -149,7 +151,7 @@ private:
   std::map<fbs::Space, Terms> ends;
 };
 
-/// A kernel as the catalog has it under these constants, with one variant of 20 bytes of code.
+/// A kernel as the catalog has it under these constants, with one variant, a SPIR-V header.
 void addKernel(TinyModel &tiny, const std::string &name, const std::string &catalogName,
                const std::map<std::string, int64_t> &constants,
                std::vector<fbs::EpilogueTerm> epilogue = {}) {
@@ -188,8 +190,9 @@ void addKernel(TinyModel &tiny, const std::string &name, const std::string &cata
   variant->lanes = 8;
   variant->segment = 0;
   variant->offset = tiny.segments[0].size();
-  variant->size = 20;
-  appendWords(tiny.segments[0], {0x07230203, 0x00010000, 0, 1, 0});
+  const std::vector<uint32_t> code = packPlainly(std::array<uint32_t, 5>{0x07230203, 0x00010000, 0, 1, 0});
+  variant->size = code.size() * sizeof(uint32_t);
+  appendWords(tiny.segments[0], code);
   kernel->variants.push_back(std::move(variant));
   tiny.model.kernels.push_back(std::move(kernel));
 }
@@ -411,6 +414,13 @@ void TinyModel::updateFingerprint() {
     views.push_back(view);
   }
   model.fingerprint = std::make_unique<fbs::Hash>(hashOf(baseFingerprint(views)));
+}
+
+std::vector<uint32_t> packPlainly(std::span<const uint32_t> words) {
+  std::vector<uint32_t> packed = {uint32_t(words.size()), uint32_t(words.size()), 0};
+  packed.insert(packed.end(), words.begin(), words.end());
+  packed.resize(packed.size() + (words.size() + module::KindsAWord - 1) / module::KindsAWord, 0);
+  return packed;
 }
 
 TinyModel tinyModel() {

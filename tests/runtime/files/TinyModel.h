@@ -40,6 +40,10 @@ struct TinyModel {
   void updateFingerprint();
 };
 
+/// A module as a file holds it (support/PackedModule.h), each word as it is. Ids outside functions there are
+/// none.
+std::vector<uint32_t> packPlainly(std::span<const uint32_t> words);
+
 /// One block over a hidden size of 8 with all kernels of the catalog: 32 tokens, context 64, 16 rows,
 /// programs "one" (1 row), "few" (2-8), "many" (9-16) and "one+", "few+", "many+" with adapters on. The code
 /// is a SPIR-V header and nothing more; weights are f16 and f32 patterns. Sites "block.q", "block.k",
