@@ -12,13 +12,14 @@ std::vector<const fbs::Command *> linksOfRun(const fbs::Program &program, uint32
   return links;
 }
 
-std::optional<uint32_t> findWholeRun(const fbs::Program &program, uint32_t chain, size_t links) {
+std::map<uint32_t, uint32_t> wholeRuns(const fbs::Model &model, const fbs::Program &program) {
+  std::map<uint32_t, uint32_t> runs;
   for (uint32_t at = 0; at < program.commands()->size(); ++at)
     if (const fbs::Command &command = *program.commands()->Get(at);
-        command.kind() == fbs::CommandKind::Run && command.kernel() == chain && command.link() == 0 &&
-        linksOfRun(program, at).size() == links)
-      return at;
-  return std::nullopt;
+        command.kind() == fbs::CommandKind::Run &&
+        linksOfRun(program, at).size() == model.chains()->Get(command.kernel())->kernels()->size())
+      runs.emplace(command.kernel(), at);
+  return runs;
 }
 
 } // namespace lorac

@@ -5,7 +5,7 @@
 
 #include "schemas/model_generated.h"
 
-#include <optional>
+#include <map>
 #include <vector>
 
 namespace lorac {
@@ -14,9 +14,9 @@ namespace lorac {
 /// has commands.
 std::vector<const fbs::Command *> linksOfRun(const fbs::Program &program, uint32_t at);
 
-/// The first command of a program that runs all of a chain: what it binds serves the links that have nothing
-/// to do in a run of a part.
-std::optional<uint32_t> findWholeRun(const fbs::Program &program, uint32_t chain, size_t links);
+/// By chain, the first command of a program that runs all of it: what it binds serves the links that have
+/// nothing to do in a run of a part.
+std::map<uint32_t, uint32_t> wholeRuns(const fbs::Model &model, const fbs::Program &program);
 
 } // namespace lorac
 

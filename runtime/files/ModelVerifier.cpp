@@ -629,6 +629,13 @@ private:
         LORAC_TRY(checkCommand(*program, *program->commands()->Get(i), values, command));
         LORAC_TRY(checkRun(*program, i, command));
       }
+      const std::map<uint32_t, uint32_t> whole = wholeRuns(model, *program);
+      for (uint32_t i = 0; i < program->commands()->size(); ++i)
+        if (const fbs::Command &run = *program->commands()->Get(i);
+            run.kind() == fbs::CommandKind::Run && !whole.contains(run.kernel()))
+          return corrupt() << at << "command " << i << ": runs a part of chain "
+                           << quoted(*model.chains()->Get(run.kernel())->name())
+                           << ", and no command of the program all of it";
       LORAC_TRY(checkSizes(*program, symbols.maxima));
     }
     return Status::ok();
@@ -760,9 +767,6 @@ private:
     }
     if (link == run.link() || waits)
       return corrupt() << where << "ends with a barrier, or runs no link of chain " << quoted(*chain.name());
-    if (link - run.link() != links && !findWholeRun(program, run.kernel(), links))
-      return corrupt() << where << "runs a part of chain " << quoted(*chain.name())
-                       << ", and no command of the program all of it";
     return Status::ok();
   }
 

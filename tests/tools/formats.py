@@ -119,7 +119,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(self.differences(self.schema_text), [])
 
     def test_a_field_that_the_page_lacks_is_found(self):
-        edits = {"Model.novel": ("  signature:[ubyte]; // reserved; must be absent\n}\nroot_type Model", "  signature:[ubyte];\n  novel:uint;\n}\nroot_type Model"),
+        edits = {"Model.novel": ("  chains:[Chain];\n}\nroot_type Model", "  chains:[Chain];\n  novel:uint;\n}\nroot_type Model"),
                  "Adapter.novel": ("  treatments:[Treatment];", "  treatments:[Treatment];\n  novel:[ulong];"),
                  "ExprTerm.novel": ("value:ulong; op:ExprOp;", "value:ulong; op:ExprOp; novel:ubyte;"),
                  "Weight.rows": ("type:WeightType; rows:ulong; cols:ulong", "type:WeightType; cols:ulong; rows:ulong"),
@@ -229,6 +229,37 @@ class Files(unittest.TestCase):
                          [(p["name"], p["rows_min"], p["rows_max"], p["adapters"], p["dispatches"]) for p in shown["programs"]])
         self.assertEqual({s["name"] for s in root["symbols"]}, {"rows", "out_rows", "items", "pages", "max_pages", "max_items", "max_entries", "pool_bytes", "plain_rows", "adapted_rows"})
         self.assertIsNone(root["signature"])
+
+    def test_modules_are_packed_as_the_page_says(self):
+        reader = self.read(self.model)
+        root = reader.root
+        segment = root["segments"][0]
+        code = model_reader.decompress(reader.file[segment["offset"]:segment["offset"] + segment["size"]])
+        for variant in (variant for owner in root["kernels"] + root["chains"] for variant in owner["variants"]):
+            words = struct.unpack_from(f"<{variant['size'] // 4}I", code, variant["offset"])
+            count, kept, outside = words[:3]
+            self.assertEqual(3 + kept + -(-count // 16), len(words))
+            taken, kinds, names, following, module = iter(words[3:3 + kept]), words[3 + kept:], {}, outside + 1, []
+            for i in range(count):
+                kind = kinds[i // 16] >> i % 16 * 2 & 3
+                if kind == 1:
+                    module.append(following)
+                    following += 1
+                elif kind == 2:
+                    module.append((following - next(taken)) % 2**32)
+                elif kind == 3:
+                    module.append(names.setdefault(next(taken), len(names) + 1))
+                else:
+                    module.append(next(taken))
+            self.assertEqual((list(taken), len(names)), ([], outside))
+            # SPIR-V 2.3: the header says one more than the highest id; instructions lie end to end up to the last.
+            self.assertEqual((module[0], module[3]), (0x07230203, following))
+            at, opcodes = 5, set()
+            while at < count:
+                opcodes.add(module[at] & 0xFFFF)
+                at += module[at] >> 16
+            self.assertEqual(at, count)
+            self.assertLessEqual({14, 15, 16, 54, 56}, opcodes)  # memory model, entry point, execution mode, function and its end
 
     def test_weights_lie_where_the_page_says(self):
         """f16 values of a matrix with odd sizes, read by the page's formula, against the checkpoint's."""

@@ -83,11 +83,11 @@ Result<Program> Program::create(const Resources &resources, size_t index, bool c
   Program result;
   result.program = resources.model.metadata().programs()->Get(uint32_t(index));
   result.name = result.program->name()->str();
-  LORAC_TRY(resources.pipelines.make(resources.context,
-                                     kernelsOf(*result.program, resources.pipelines, chained),
-                                     resources.counters));
+  LORAC_TRY(resources.pipelines.make(
+      resources.context, kernelsOf(*result.program, resources.pipelines, chained), resources.counters));
   std::vector<SetKey> keys; // a dispatch's, in order
   uint32_t words = 0;
+  const std::map<uint32_t, uint32_t> whole = wholeRuns(resources.model.metadata(), *result.program);
   const auto &commands = *result.program->commands();
   for (uint32_t at = 0; at < commands.size(); ++at) {
     const fbs::Command *command = commands[at];
@@ -121,8 +121,7 @@ Result<Program> Program::create(const Resources &resources, size_t index, bool c
       step.pipeline = resources.pipelines.get(resources.pipelines.numberOf(command->kernel()));
       const size_t count = resources.model.metadata().chains()->Get(command->kernel())->kernels()->size();
       const std::vector<const fbs::Command *> own = linksOfRun(*result.program, at),
-                                              all = linksOfRun(*result.program,
-                                                               *findWholeRun(*result.program, command->kernel(), count));
+                                              all = linksOfRun(*result.program, whole.at(command->kernel()));
       step.wordCount = chain::Parameters;
       for (size_t i = 0; i < count; ++i) {
         const bool works = i >= command->link() && i - command->link() < own.size();
