@@ -32,7 +32,8 @@ static_assert(sizeof(Header) == 64);
 constexpr char ModelMagic[4] = {'L', 'R', 'C', 'M'};
 constexpr char AdapterMagic[4] = {'L', 'R', 'C', 'A'};
 constexpr uint32_t HeaderVersion = 2;
-constexpr uint32_t FormatVersion = 1;
+constexpr uint32_t ModelVersion = 2; ///< since its code is packed
+constexpr uint32_t AdapterVersion = 1;
 constexpr uint64_t SegmentAlignment = 4096;
 /// Decompressed.
 constexpr uint64_t MaxMetadataBytes = 64ull << 20;

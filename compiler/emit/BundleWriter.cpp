@@ -144,7 +144,7 @@ private:
       return fbs::Hash(flatbuffers::span<const uint8_t, 32>(digest));
     };
     fbs::AdapterT root;
-    root.version = format::FormatVersion;
+    root.version = format::AdapterVersion;
     root.name = options.name;
     root.adapter_version = options.version;
     root.fingerprints.push_back(hashOf(base.fingerprint));

@@ -664,7 +664,7 @@ std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> r
 
   fbs::Hash hash = toHash(fingerprint);
   fbs::ModelBuilder root(fresh);
-  root.add_version(format::FormatVersion);
+  root.add_version(format::ModelVersion);
   root.add_fingerprint(&hash);
   root.add_base(baseVector);
   root.add_segments(segmentVector);

@@ -147,9 +147,9 @@ AdapterFile::verify(MappedFile file, std::span<const uint8_t> bytes, const std::
   const fbs::Adapter &root = *fbs::GetAdapter(metadata.bytes.data());
   if (root.version() == 0)
     return Status(Code::CorruptFile) << name << ": format version is 0, the first is 1";
-  if (root.version() > format::FormatVersion)
+  if (root.version() > format::AdapterVersion)
     return Status(Code::Unsupported) << name << ": format version is " << root.version()
-                                     << ", this Lorac knows versions up to " << format::FormatVersion
+                                     << ", this Lorac knows versions up to " << format::AdapterVersion
                                      << "; use a newer Lorac, or build the bundle with this one";
   if (root.signature())
     return Status(Code::Unsupported) << name

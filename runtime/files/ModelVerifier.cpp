@@ -104,10 +104,14 @@ public:
   Status run() {
     if (model.version() == 0)
       return corrupt() << "format version is 0, the first is 1";
-    if (model.version() > format::FormatVersion)
+    if (model.version() < format::ModelVersion)
+      return Status(Code::Unsupported)
+             << name << ": format version is " << model.version() << ", this Lorac reads version "
+             << format::ModelVersion << "; compile the model again";
+    if (model.version() > format::ModelVersion)
       return Status(Code::Unsupported)
              << name << ": format version is " << model.version() << ", this Lorac knows versions up to "
-             << format::FormatVersion << "; use a newer Lorac, or compile the model with this one";
+             << format::ModelVersion << "; use a newer Lorac, or compile the model with this one";
     if (model.signature())
       return Status(Code::Unsupported)
              << name << ": is signed, which this Lorac cannot check; use a newer Lorac";

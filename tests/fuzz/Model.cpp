@@ -47,6 +47,7 @@ void planOn(const ModelFile &model) {
     return;
   vulkan::DeviceCaps caps;
   caps.name = "fuzz";
+  caps.groupsMeet = true;
   caps.texelFormats = true;
   caps.maxTexelBufferElements = 1u << 27;
   caps.maxStorageBuffersPerStage = 32;

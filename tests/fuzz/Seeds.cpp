@@ -28,6 +28,9 @@ int main(int argc, char **argv) {
       "{% for m in messages %}{{ bos_token }}{{ m.role }}:{{ m.content }}\n{% endfor %}";
   tiny.model.programs.resize(1);
   write("model/one-program", tiny.bytes());
+  TinyModel chained = chainedModel();
+  std::erase_if(chained.model.programs, [](const auto &program) { return program->name != "few"; });
+  write("model/chained", chained.bytes());
   write("model/minimal", minimalModel().bytes());
   write("model/with-code", deviceTestModel().bytes());
 

@@ -203,7 +203,7 @@ def mlir_seeds(corpus, lorac):
             text = re.sub(r"^\s*//.*\n", "", case, flags=re.M).strip() + "\n"
             if len(text) <= MAX_MLIR:
                 write(corpus, f"mlir/{path.parent.name}-{path.stem}-{index:02}", text)
-    stages = ["import", "fuse", "quantize", "select", "plan-memory", "barriers"]
+    stages = ["import", "fuse", "quantize", "select", "plan-memory", "barriers", "chain"]
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder) / "tiny.gguf"
         model.write_bytes(tiny_gguf(0))

@@ -379,8 +379,10 @@ TEST(ModelFile, RejectsMisalignedVectors) {
 }
 
 TEST(ModelFile, RejectsFormatVersion) {
-  EXPECT_STATUS(edited([](TinyModel &t) { t.model.version = 2; }), Code::Unsupported,
-                "format version is 2, this Lorac knows versions up to 1");
+  EXPECT_STATUS(edited([](TinyModel &t) { t.model.version = 3; }), Code::Unsupported,
+                "format version is 3, this Lorac knows versions up to 2");
+  EXPECT_STATUS(edited([](TinyModel &t) { t.model.version = 1; }), Code::Unsupported,
+                "format version is 1, this Lorac reads version 2; compile the model again");
   EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.version = 0; }), "format version is 0");
 }
 
@@ -905,36 +907,8 @@ TEST(ModelFile, RejectsOtherCode) {
 
 // ---- chains
 
-/// The tiny model with a chain of the first dispatches of program "few", and a Run of all of it.
-TinyModel chained(const std::function<void(fbs::ChainT &, fbs::CommandT &)> &edit) {
-  TinyModel tiny = tinyModel();
-  auto chain = std::make_unique<fbs::ChainT>();
-  chain->name = "chain";
-  auto &commands = program(tiny, "few").commands;
-  auto run = std::make_unique<fbs::CommandT>();
-  run->kind = fbs::CommandKind::Run;
-  size_t first = 0;
-  while (commands[first]->kind != fbs::CommandKind::Dispatch)
-    ++first;
-  bool waits = false;
-  for (size_t at = first; chain->kernels.size() < 3; ++at) {
-    ++run->commands;
-    if (commands[at]->kind == fbs::CommandKind::Barrier) {
-      waits = true;
-      continue;
-    }
-    chain->kernels.push_back(commands[at]->kernel);
-    chain->waits.push_back(waits);
-    waits = false;
-  }
-  chain->variants.push_back(std::make_unique<fbs::VariantT>(*tiny.model.kernels[0]->variants[0]));
-  edit(*chain, *run);
-  commands.insert(commands.begin() + std::ptrdiff_t(first), std::move(run));
-  tiny.model.chains.push_back(std::move(chain));
-  return tiny;
-}
 auto openChained(const std::function<void(fbs::ChainT &, fbs::CommandT &)> &edit) {
-  TinyModel tiny = chained(edit);
+  TinyModel tiny = chainedModel(edit);
   const Bytes bytes = tiny.bytes();
   return ModelFile::parse(bytes, "tiny.lorac").status();
 }

@@ -426,7 +426,7 @@ std::vector<uint32_t> packPlainly(std::span<const uint32_t> words) {
 TinyModel tinyModel() {
   TinyModel tiny;
   fbs::ModelT &model = tiny.model;
-  model.version = 1;
+  model.version = 2;
   addBase(model, "block.k.weight", {4, 8});
   addBase(model, "block.norm.weight", {8});
   addBase(model, "block.o.weight", {8, 8});
@@ -538,10 +538,38 @@ TinyModel tinyModel() {
   return tiny;
 }
 
+TinyModel chainedModel(const std::function<void(fbs::ChainT &, fbs::CommandT &)> &edit) {
+  TinyModel tiny = tinyModel();
+  auto chain = std::make_unique<fbs::ChainT>();
+  chain->name = "chain";
+  auto run = std::make_unique<fbs::CommandT>();
+  run->kind = fbs::CommandKind::Run;
+  fbs::ProgramT &few = **std::find_if(tiny.model.programs.begin(), tiny.model.programs.end(),
+                                      [](const auto &program) { return program->name == "few"; });
+  const auto first = std::find_if(few.commands.begin(), few.commands.end(), [](const auto &command) {
+    return command->kind == fbs::CommandKind::Dispatch;
+  });
+  bool waits = false;
+  for (auto next = first; chain->kernels.size() < 3; ++next) {
+    ++run->commands;
+    if ((*next)->kind == fbs::CommandKind::Dispatch) {
+      chain->kernels.push_back((*next)->kernel);
+      chain->waits.push_back(waits);
+    }
+    waits = (*next)->kind == fbs::CommandKind::Barrier;
+  }
+  chain->variants.push_back(std::make_unique<fbs::VariantT>(*tiny.model.kernels[0]->variants[0]));
+  if (edit)
+    edit(*chain, *run);
+  few.commands.insert(first, std::move(run));
+  tiny.model.chains.push_back(std::move(chain));
+  return tiny;
+}
+
 TinyModel minimalModel() {
   TinyModel tiny;
   fbs::ModelT &model = tiny.model;
-  model.version = 1;
+  model.version = 2;
   addBase(model, "embedding.weight", {Vocabulary, Hidden});
   tiny.updateFingerprint();
   tiny.segments.resize(2);

@@ -49,6 +49,9 @@ std::vector<uint32_t> packPlainly(std::span<const uint32_t> words);
 /// is a SPIR-V header and nothing more; weights are f16 and f32 patterns. Sites "block.q", "block.k",
 /// "block.v", "block.o".
 TinyModel tinyModel();
+/// The same with a chain of the first three dispatches of program "few", and a Run of all of it; `edit` may
+/// change both.
+TinyModel chainedModel(const std::function<void(fbs::ChainT &, fbs::CommandT &)> &edit = {});
 /// The smallest useful file: one kernel, one program, no adapters, no tokenizer.
 TinyModel minimalModel();
 
