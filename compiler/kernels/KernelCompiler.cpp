@@ -240,9 +240,8 @@ void leaveUnrollingToDrivers(std::vector<uint32_t> &module) {
       module[at + Control] ^= DependencyInfinite | Unroll;
 }
 
-/// Gives equal pieces of different modules equal ids, by the opcodes around them (a remapper of glslang's): a
-/// model's kernels have most of their words in common, but each counts its ids from 1. With it their code,
-/// compressed, is a quarter as long (SmolLM2 as stored: 501 and 124 KB). The complaint about a module that
+/// Gives equal types, constants and variables of different modules equal ids, by what they are (a remapper of
+/// glslang's): the names that packed modules know them by (ModulePacker.h). The complaint about a module that
 /// cannot be read, or nothing.
 std::string giveEqualIds(std::vector<uint32_t> &module) {
   static thread_local std::string complaint;
@@ -258,7 +257,7 @@ std::string giveEqualIds(std::vector<uint32_t> &module) {
   return complaint;
 }
 
-/// Raise it with registerPasses, leaveUnrollingToDrivers, giveEqualIds or the options of compileForm.
+/// Raise it with registerPasses, leaveUnrollingToDrivers, giveEqualIds or the options of compileSource.
 constexpr std::string_view RecipeVersion = "4";
 
 /// Of all that decides a module's words; LORAC_SHADER_COMPILER is the digest of the libraries that lorac is
@@ -345,8 +344,6 @@ std::set<std::string> matchesIn(const std::string &text, const std::regex &patte
     found.insert((*match)[1]);
   return found;
 }
-const std::regex DeclaredNames("\\n(?:FUNCTION|SHARED) \\w+ (\\w+)[(\\[]");
-const std::regex DefinedNames("\\n *# *define (\\w+)");
 
 } // namespace
 
@@ -367,6 +364,8 @@ Result<std::vector<CompiledVariant>> compileVulkan(const KernelRequest &request,
 }
 
 Result<CompiledVariant> compileChain(std::span<const ChainLink> links, const KernelCache *cache) {
+  static const std::regex declaredNames("\\n(?:FUNCTION|SHARED) \\w+ (\\w+)[(\\[]");
+  static const std::regex definedNames("\\n *# *define (\\w+)");
   const Form &form = Forms[0]; // the only one that chains are run in
   std::string source = formText(form, true) + std::string(sourceOf("prelude/math.h")), main;
   uint32_t binding = 0, word = chain::Parameters;
@@ -377,13 +376,13 @@ Result<CompiledVariant> compileChain(std::span<const ChainLink> links, const Ker
     const std::string link = "link" + std::to_string(i) + "_";
     Lines lines = linesOf(request, epilogue);
     const std::string body = bodyText(request, false);
-    for (const std::string &name : matchesIn(body, DeclaredNames))
+    for (const std::string &name : matchesIn(body, declaredNames))
       lines.emplace_back(name, link + name);
     lines.emplace_back("LINK", link);
     lines.emplace_back("FIRST_BINDING", std::to_string(binding));
     const std::string text = "\n" + defined(lines) + body;
     source += text;
-    for (const std::string &name : matchesIn(text, DefinedNames))
+    for (const std::string &name : matchesIn(text, definedNames))
       source += "#undef " + name + "\n";
 
     if (links[i].waits)

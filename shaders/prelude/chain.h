@@ -4,13 +4,13 @@
 // wait for each other where a barrier stood between two dispatches. Source of the discovery: Sorensen et al., Portable Inter-workgroup
 // Barrier Synchronisation for GPUs (OOPSLA 2016): whoever comes while the poll is open runs, and waits for those alone; who comes later
 // leaves. So a chain ends whatever the device runs at a time, one group included.
-// Set before it: CHAIN_BINDING, CHAIN_PARAMETERS (where a dispatch's parameters begin).
+// Set before it: CHAIN_BINDING.
 #if !GROUP_IS_SUBGROUP
 #error "a chain's groups are one subgroup of 8"
 #endif
 
 // [0] those who came, and the bit CHAIN_CLOSED once the poll is closed; [1] members, 0 while it is open; [2] arrivals at meetings. All 0
-// before the dispatch. From CHAIN_PARAMETERS on, for each link: its grid's x and y, then its push constants.
+// before the dispatch. What follows: schemas/Chain.h.
 layout(std430, binding = CHAIN_BINDING) coherent buffer ChainBlock { uint chainWords[]; };
 #define CHAIN_CLOSED 0x80000000u
 // Looks at the poll until whoever came first closes it: some 0.3 ms. A worker that sleeps takes 0.05.

@@ -58,17 +58,31 @@ uint64_t weightBytes(const fbs::Weight &weight) {
   return weight.size() + weight.scales_size() + weight.nested_size();
 }
 
-size_t dispatches(const fbs::Program &program) {
+/// Of a program, with each in its own place or chains in theirs.
+size_t dispatches(const fbs::Program &program, bool chained) {
   size_t found = 0;
-  for (const fbs::Command *command : *program.commands())
-    found += command->kind() == fbs::CommandKind::Dispatch;
+  for (uint32_t at = 0; at < program.commands()->size(); ++at) {
+    const fbs::Command &command = *program.commands()->Get(at);
+    const bool runs = chained && command.kind() == fbs::CommandKind::Run;
+    found += runs || command.kind() == fbs::CommandKind::Dispatch;
+    if (runs)
+      at += command.commands();
+  }
   return found;
+}
+
+template <typename Owner> Json variantsJson(const Owner &owner) {
+  Json variants = Json::array();
+  for (const fbs::Variant *variant : *owner.variants())
+    variants.push_back(
+        {{"name", text(variant->name())}, {"lanes", variant->lanes()}, {"bytes", variant->size()}});
+  return variants;
 }
 
 Json modelJson(const ModelFile &model, const Peak &peak) {
   const fbs::Model &metadata = model.metadata();
-  Json sites = Json::array(), weights = Json::array(), kernels = Json::array(), programs = Json::array(),
-       base = Json::array();
+  Json sites = Json::array(), weights = Json::array(), kernels = Json::array(), chains = Json::array(),
+       programs = Json::array(), base = Json::array();
   for (const fbs::Site *site : *metadata.sites())
     sites.push_back({{"name", text(site->name())},
                      {"in_features", site->in_features()},
@@ -79,21 +93,25 @@ Json modelJson(const ModelFile &model, const Peak &peak) {
                        {"rows", weight->rows()},
                        {"cols", weight->cols()},
                        {"bytes", weightBytes(*weight)}});
-  for (const fbs::Kernel *kernel : *metadata.kernels()) {
-    Json variants = Json::array();
-    for (const fbs::Variant *variant : *kernel->variants())
-      variants.push_back(
-          {{"name", text(variant->name())}, {"lanes", variant->lanes()}, {"bytes", variant->size()}});
+  for (const fbs::Kernel *kernel : *metadata.kernels())
     kernels.push_back({{"name", text(kernel->name())},
                        {"catalog", text(kernel->catalog())},
-                       {"variants", std::move(variants)}});
+                       {"variants", variantsJson(*kernel)}});
+  for (uint32_t i = 0; metadata.chains() && i < metadata.chains()->size(); ++i) {
+    const fbs::Chain &chain = *metadata.chains()->Get(i);
+    Json links = Json::array();
+    for (uint32_t kernel : *chain.kernels())
+      links.push_back(text(metadata.kernels()->Get(kernel)->name()));
+    chains.push_back(
+        {{"name", text(chain.name())}, {"kernels", std::move(links)}, {"variants", variantsJson(chain)}});
   }
   for (const fbs::Program *program : *metadata.programs())
     programs.push_back({{"name", text(program->name())},
                         {"rows_min", program->rows_min()},
                         {"rows_max", program->rows_max()},
                         {"adapters", program->adapters()},
-                        {"dispatches", dispatches(*program)},
+                        {"dispatches", dispatches(*program, false)},
+                        {"chained_dispatches", dispatches(*program, true)},
                         {"commands", program->commands()->size()}});
   for (const fbs::BaseTensor *tensor : *metadata.base())
     base.push_back({{"name", text(tensor->name())},
@@ -124,6 +142,7 @@ Json modelJson(const ModelFile &model, const Peak &peak) {
           {"eos_ids", eos},
           {"programs", std::move(programs)},
           {"kernels", std::move(kernels)},
+          {"chains", std::move(chains)},
           {"sites", std::move(sites)},
           {"weights", std::move(weights)},
           {"base", std::move(base)}};
@@ -152,13 +171,20 @@ std::string modelText(const ModelFile &model, const Peak &peak) {
   out << "programs:\n";
   for (const fbs::Program *program : *metadata.programs())
     out << "  " << text(program->name()) << ": rows " << program->rows_min() << " to " << program->rows_max()
-        << ", adapters " << (program->adapters() ? "on" : "off") << ", " << dispatches(*program)
-        << " dispatches\n";
+        << ", adapters " << (program->adapters() ? "on" : "off") << ", " << dispatches(*program, false)
+        << " dispatches, " << dispatches(*program, true) << " where chains run\n";
   out << "kernels:\n";
   for (const fbs::Kernel *kernel : *metadata.kernels()) {
     out << "  " << text(kernel->name()) << " (" << text(kernel->catalog()) << "):";
     for (const fbs::Variant *variant : *kernel->variants())
       out << " " << text(variant->name());
+    out << "\n";
+  }
+  for (uint32_t i = 0; metadata.chains() && i < metadata.chains()->size(); ++i) {
+    const fbs::Chain &chain = *metadata.chains()->Get(i);
+    out << (i == 0 ? "chains:\n  " : "  ") << text(chain.name()) << ":";
+    for (uint32_t kernel : *chain.kernels())
+      out << " " << text(metadata.kernels()->Get(kernel)->name());
     out << "\n";
   }
   return out.str();

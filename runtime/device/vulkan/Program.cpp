@@ -66,7 +66,8 @@ Result<std::pair<Location, uint64_t>> Program::resolve(const Resources &resource
   return std::pair(*location, *size);
 }
 
-std::set<uint32_t> Program::kernelsOf(const fbs::Program &program, const Pipelines &pipelines, bool chained) {
+std::set<uint32_t> Program::pipelinesOf(const fbs::Program &program, const Pipelines &pipelines,
+                                        bool chained) {
   std::set<uint32_t> kernels;
   const auto &commands = *program.commands();
   for (uint32_t at = 0; at < commands.size(); ++at)
@@ -84,7 +85,7 @@ Result<Program> Program::create(const Resources &resources, size_t index, bool c
   result.program = resources.model.metadata().programs()->Get(uint32_t(index));
   result.name = result.program->name()->str();
   LORAC_TRY(resources.pipelines.make(
-      resources.context, kernelsOf(*result.program, resources.pipelines, chained), resources.counters));
+      resources.context, pipelinesOf(*result.program, resources.pipelines, chained), resources.counters));
   std::vector<SetKey> keys; // a dispatch's, in order
   uint32_t words = 0;
   const std::map<uint32_t, uint32_t> whole = wholeRuns(resources.model.metadata(), *result.program);
@@ -327,6 +328,7 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
   if (!timestamps && groups == recordedGroups &&
       std::equal(recordedSymbols.begin(), recordedSymbols.end(), symbols.begin(), symbols.end()))
     return commands;
+  recordedSymbols.clear(); // chains' words are no longer those of what was recorded
   // All that can be refused comes first: a recording that was begun is always ended.
   std::vector<Launch> launches;
   for (const Step &step : steps) {
@@ -339,7 +341,6 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
   }
 
   const DeviceApi &api = context.api;
-  recordedSymbols.clear();
   recordedTally = {0, std::vector<uint64_t>(model.metadata().kernels()->size(), 0), 0, {}};
   VkCommandBufferBeginInfo info = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
   LORAC_TRY(context.check(api.vkBeginCommandBuffer(commands, &info), "vkBeginCommandBuffer"));

@@ -50,7 +50,8 @@ public:
   static Result<Program> create(const Resources &resources, size_t index, bool chained);
   /// The pipelines that a program dispatches, by their numbers. `chained`: chains in place of their links, as
   /// far as the device runs them.
-  static std::set<uint32_t> kernelsOf(const fbs::Program &program, const Pipelines &pipelines, bool chained);
+  static std::set<uint32_t> pipelinesOf(const fbs::Program &program, const Pipelines &pipelines,
+                                        bool chained);
 
   /// A command buffer that replays the program with these symbols, chains in `groups` groups; recorded anew
   /// only when they differ from the last. With `timestamps` always recorded anew: each dispatch alone,

@@ -132,7 +132,8 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
 Status VulkanModel::fill(std::span<const size_t> expected) {
   std::set<uint32_t> kernels;
   for (size_t program : expected)
-    kernels.merge(Program::kernelsOf(*model.metadata().programs()->Get(uint32_t(program)), pipelines, true));
+    kernels.merge(
+        Program::pipelinesOf(*model.metadata().programs()->Get(uint32_t(program)), pipelines, true));
   const auto &weights = memory.allocations(fbs::Space::Weight);
   const bool isOfHost = std::all_of(weights.begin(), weights.end(), [](const Allocation &allocation) {
     return allocation.mapped && allocation.coherent;
@@ -262,9 +263,8 @@ Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
   std::optional<Program> &bound = boundTo(program);
   const bool isFirst = !bound; // its kernels may be compiled when they are first dispatched
   if (isFirst) {
-    LORAC_ASSIGN(bound,
-                 Program::create({*context, model, memory, wordPlan, pipelines, views, values, counts},
-                                 program, !timestamps));
+    LORAC_ASSIGN(bound, Program::create({*context, model, memory, wordPlan, pipelines, views, values, counts},
+                                        program, !timestamps));
     LORAC_TRY(context->instance->validationStatus());
   }
   LORAC_ASSIGN(VkCommandBuffer commands, bound->record(*context, model, values, chainGroups.number(),

@@ -32,11 +32,16 @@ const Words MapTexel =
 const Words MapStorage =
 #include "tests/runtime/device/spirv/map_storage.inc"
     ;
+// compileChain of kernel "embed" and of "map" with the epilogue operand + 400.
+const Words ChainTexel =
+#include "tests/runtime/device/spirv/chain_texel.inc"
+    ;
 
 constexpr uint32_t MaxRows = 4, TableBytes = 1024, Pieces = RowWidth / 4;
 constexpr uint64_t Texel = 1, Subgroup = 2, Storage = 4; // schemas/Features.def
 
-void addVariant(TinyModel &tiny, fbs::KernelT &kernel, const std::string &name, uint64_t features,
+template <typename Owner>
+void addVariant(TinyModel &tiny, Owner &owner, const std::string &name, uint64_t features,
                 const Words &code) {
   auto variant = std::make_unique<fbs::VariantT>();
   variant->name = name;
@@ -50,7 +55,7 @@ void addVariant(TinyModel &tiny, fbs::KernelT &kernel, const std::string &name, 
   Bytes bytes(packed.size() * 4);
   std::memcpy(bytes.data(), packed.data(), bytes.size());
   tiny.segments[0].insert(tiny.segments[0].end(), bytes.begin(), bytes.end());
-  kernel.variants.push_back(std::move(variant));
+  owner.variants.push_back(std::move(variant));
 }
 
 struct Role {
@@ -267,6 +272,22 @@ LoadSymbols deviceTestSymbols() {
   symbols.maxEntries = 4;
   symbols.poolBytes = 1024;
   return symbols;
+}
+
+TinyModel chainedDeviceTestModel() {
+  TinyModel tiny = deviceTestModel();
+  auto chain = std::make_unique<fbs::ChainT>();
+  chain->name = "rows";
+  chain->kernels = {0, 1};
+  chain->waits = {false, true};
+  addVariant(tiny, *chain, "texel", Texel | Subgroup, ChainTexel);
+  tiny.model.chains.push_back(std::move(chain));
+  auto run = std::make_unique<fbs::CommandT>();
+  run->kind = fbs::CommandKind::Run;
+  run->commands = 3; // with the barrier between
+  auto &commands = tiny.model.programs[RowsProgram]->commands;
+  commands.insert(commands.begin(), std::move(run));
+  return tiny;
 }
 
 ParsedModel parsed(TinyModel model) {

@@ -22,10 +22,13 @@ enum DeviceProgram : size_t { RowsProgram, MovesProgram, RememberProgram, PoolPr
 enum RowsBuffer : size_t { RowsInput = 1, OutRowsInput = 2, RowsLogits = 5 };
 constexpr size_t LogitsBuffer = 2;
 constexpr size_t PoolLogitsBuffer = 1;
-constexpr float SubgroupTag = 100, TexelTag = 200, StorageTag = 300;
+constexpr float SubgroupTag = 100, TexelTag = 200, StorageTag = 300, ChainTag = 400;
 constexpr size_t RowWidth = 16;
 
 TinyModel deviceTestModel();
+/// The same with the first two dispatches of program 0 as a chain, whose code has a tag of its own. The Run
+/// is the program's first command.
+TinyModel chainedDeviceTestModel();
 /// Pages 4, pool 1024 bytes, room for 16 items.
 LoadSymbols deviceTestSymbols();
 

@@ -88,8 +88,12 @@ Status runRows(DeviceModel &device, const std::vector<uint32_t> &tokens, const s
 }
 
 void expectRow(std::span<const float> row, uint32_t token, float tag) {
-  for (size_t k = 0; k < RowWidth; ++k)
-    ASSERT_EQ(row[k], float(token * RowWidth + k) + tag) << "token " << token << ", column " << k;
+  for (size_t k = 0; k < RowWidth; ++k) {
+    size_t element = token * RowWidth + k;
+    if (tag == test::ChainTag) // the real kernel, which reads tiles of 8 rows
+      element = ((token / 8 * (RowWidth / 4) + k / 4) * 8 + token % 8) * 4 + k % 4;
+    ASSERT_EQ(row[k], float(element) + tag) << "token " << token << ", column " << k;
+  }
 }
 
 void expectRuns(DeviceModel &device, float tag) {
@@ -536,30 +540,31 @@ TEST_F(Vulkan, MakesPipelinesOfProgramsThatWillRunWhileItOpens) {
   EXPECT_EQ((*device)->counters().pipelinesMade, 3u);
 }
 
-TEST_F(Vulkan, EveryFailingCallIsReported) {
-  options.adjustApi = [](DeviceApi &api) {
-    realApi = api;
-    failIn<&DeviceApi::vkCreateBuffer>(api);
-    failIn<&DeviceApi::vkAllocateMemory>(api);
-    failIn<&DeviceApi::vkBindBufferMemory>(api);
-    failIn<&DeviceApi::vkMapMemory>(api);
-    failIn<&DeviceApi::vkCreateBufferView>(api);
-    failIn<&DeviceApi::vkCreateShaderModule>(api);
-    failIn<&DeviceApi::vkCreateDescriptorSetLayout>(api);
-    failIn<&DeviceApi::vkCreatePipelineLayout>(api);
-    failIn<&DeviceApi::vkCreatePipelineCache>(api);
-    failIn<&DeviceApi::vkCreateComputePipelines>(api);
-    failIn<&DeviceApi::vkCreateDescriptorPool>(api);
-    failIn<&DeviceApi::vkAllocateDescriptorSets>(api);
-    failIn<&DeviceApi::vkCreateCommandPool>(api);
-    failIn<&DeviceApi::vkAllocateCommandBuffers>(api);
-    failIn<&DeviceApi::vkBeginCommandBuffer>(api);
-    failIn<&DeviceApi::vkCreateFence>(api);
-    failIn<&DeviceApi::vkResetFences>(api);
-    failIn<&DeviceApi::vkQueueSubmit>(api);
-  };
-  // Weights through a staging buffer and pipelines when they are needed, then both at once.
-  const auto sweep = [&](const std::string &spec, int fewest) {
+/// Makes each call that may fail do so once, while a model opens and program "rows" runs.
+class VulkanSweep : public Vulkan {
+protected:
+  void sweep(const std::string &spec, float tag, int fewest) {
+    options.adjustApi = [](DeviceApi &api) {
+      realApi = api;
+      failIn<&DeviceApi::vkCreateBuffer>(api);
+      failIn<&DeviceApi::vkAllocateMemory>(api);
+      failIn<&DeviceApi::vkBindBufferMemory>(api);
+      failIn<&DeviceApi::vkMapMemory>(api);
+      failIn<&DeviceApi::vkCreateBufferView>(api);
+      failIn<&DeviceApi::vkCreateShaderModule>(api);
+      failIn<&DeviceApi::vkCreateDescriptorSetLayout>(api);
+      failIn<&DeviceApi::vkCreatePipelineLayout>(api);
+      failIn<&DeviceApi::vkCreatePipelineCache>(api);
+      failIn<&DeviceApi::vkCreateComputePipelines>(api);
+      failIn<&DeviceApi::vkCreateDescriptorPool>(api);
+      failIn<&DeviceApi::vkAllocateDescriptorSets>(api);
+      failIn<&DeviceApi::vkCreateCommandPool>(api);
+      failIn<&DeviceApi::vkAllocateCommandBuffers>(api);
+      failIn<&DeviceApi::vkBeginCommandBuffer>(api);
+      failIn<&DeviceApi::vkCreateFence>(api);
+      failIn<&DeviceApi::vkResetFences>(api);
+      failIn<&DeviceApi::vkQueueSubmit>(api);
+    };
     int failures = 0;
     for (int failing = 1;; ++failing) {
       ASSERT_LT(failing, 200);
@@ -580,16 +585,83 @@ TEST_F(Vulkan, EveryFailingCallIsReported) {
       callsLeft = 0; // no further call reaches zero
       // The failure has left nothing half done: the same step runs now.
       ASSERT_OK(runRows(**device, {3}, {0}));
-      expectRow((*device)->outBuffer(test::RowsProgram, test::RowsLogits).first(RowWidth), 3,
-                test::SubgroupTag);
+      expectRow((*device)->outBuffer(test::RowsProgram, test::RowsLogits).first(RowWidth), 3, tag);
       if (!fired)
         break;
     }
     EXPECT_GE(failures, fewest);
-  };
-  ASSERT_NO_FATAL_FAILURE(sweep("vulkan,deny=hostvisible", 40));
+  }
+};
+
+TEST_F(VulkanSweep, EveryFailingCallIsReported) {
+  // Weights through a staging buffer and pipelines when they are needed, then both at once.
+  ASSERT_NO_FATAL_FAILURE(sweep("vulkan,deny=hostvisible", test::SubgroupTag, 40));
   options.programs = {test::RowsProgram};
-  ASSERT_NO_FATAL_FAILURE(sweep("vulkan", 30));
+  ASSERT_NO_FATAL_FAILURE(sweep("vulkan", test::SubgroupTag, 30));
+}
+
+/// Where the driver runs chains (scripts/test.sh brings one that does).
+class VulkanChains : public VulkanSweep {
+protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(VulkanSweep::SetUp());
+    if (!instance->devices()->front().caps.groupsMeet)
+      GTEST_SKIP() << "the driver runs no chains";
+    model = test::parsed(test::chainedDeviceTestModel());
+    ASSERT_TRUE(model.file);
+  }
+};
+
+TEST_F(VulkanChains, RunInPlaceOfTheirLinks) {
+  auto device = open();
+  ASSERT_OK(device);
+  expectRuns(**device, test::ChainTag);
+  const DeviceCounters once = (*device)->counters();
+  EXPECT_EQ(once.dispatches, 2u);
+  EXPECT_EQ(dispatchesOf(once, "chain"), 1u);
+  EXPECT_EQ(dispatchesOf(once, "embed"), 0u);
+  EXPECT_EQ(dispatchesOf(once, "gather"), 1u);
+  EXPECT_EQ(once.barriers, 1u);
+  EXPECT_EQ(once.pipelinesMade, 2u);
+  // Rows that come and go, and no words left of the step before.
+  for (uint32_t rows : {1u, 4u, 4u, 2u, 1u}) {
+    std::vector<uint32_t> tokens;
+    for (uint32_t i = 0; i < rows; ++i)
+      tokens.push_back((5 * i + rows) % 16);
+    ASSERT_OK(runRows(**device, tokens, {rows - 1}));
+    expectRow((*device)->outBuffer(test::RowsProgram, test::RowsLogits).first(RowWidth), tokens.back(),
+              test::ChainTag);
+  }
+  EXPECT_EQ((*device)->counters().allocations, once.allocations);
+}
+
+TEST_F(VulkanChains, AreLeftWhereTheyAreDenied) {
+  auto device = open("vulkan,deny=chains");
+  ASSERT_OK(device);
+  expectRuns(**device, test::SubgroupTag);
+  EXPECT_EQ(dispatchesOf((*device)->counters(), "chain"), 0u);
+  EXPECT_EQ((*device)->counters().dispatches, 3u);
+}
+
+TEST_F(VulkanChains, AreLeftWhileDispatchesAreTimed) {
+  auto device = open();
+  ASSERT_OK(device);
+  expectRuns(**device, test::ChainTag);
+  ASSERT_OK((*device)->profiler()->start());
+  expectRuns(**device, test::SubgroupTag);
+  std::vector<RunProfile> runs = (*device)->profiler()->stop();
+  ASSERT_EQ(runs.size(), 1u);
+  std::vector<uint32_t> commands;
+  for (const DispatchTime &dispatch : runs[0].dispatches)
+    commands.push_back(dispatch.command);
+  EXPECT_EQ(commands, (std::vector<uint32_t>{1, 3, 5}));
+  expectRuns(**device, test::ChainTag);
+}
+
+TEST_F(VulkanChains, EveryFailingCallIsReported) {
+  ASSERT_NO_FATAL_FAILURE(sweep("vulkan,deny=hostvisible", test::ChainTag, 40));
+  options.programs = {test::RowsProgram};
+  ASSERT_NO_FATAL_FAILURE(sweep("vulkan", test::ChainTag, 30));
 }
 
 TEST_F(Vulkan, FailingClocksAreReported) {
