@@ -1,6 +1,7 @@
 //===- Chain.h - the words that a chain's dispatch reads --------*- C++ -*-===//
 // Several dispatches as one (docs/decisions/0019): what compiler and runtime agree on beside the links' own
-// bindings.
+// bindings. Words of 32 bits: for each link how many of its groups are taken and how many done, both 0 before
+// a dispatch; then, for each link in order, its grid's x and y and its push constants in the catalog's order.
 #ifndef LORAC_SCHEMAS_CHAIN_H
 #define LORAC_SCHEMAS_CHAIN_H
 
@@ -8,12 +9,8 @@
 
 namespace lorac::chain {
 
-/// Words of 32 bits. Before it how the groups find and meet each other (shaders/prelude/chain.h), all 0 before
-/// a dispatch; from it on, for each link in order, its grid's x and y, then its push constants in the
-/// catalog's order.
-constexpr uint32_t Parameters = 16;
-/// The word that holds, after a dispatch, how many of its groups ran at the same time.
-constexpr uint32_t Members = 1;
+/// Where the parameters of a chain of so many links begin.
+constexpr uint32_t parameters(uint32_t links) { return 2 * links; }
 
 } // namespace lorac::chain
 

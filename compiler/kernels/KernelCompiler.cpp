@@ -368,7 +368,8 @@ Result<CompiledVariant> compileChain(std::span<const ChainLink> links, const Ker
   static const std::regex definedNames("\\n *# *define (\\w+)");
   const Form &form = Forms[0]; // the only one that chains are run in
   std::string source = formText(form, true) + std::string(sourceOf("prelude/math.h")), main;
-  uint32_t binding = 0, word = chain::Parameters;
+  uint32_t binding = 0, word = chain::parameters(uint32_t(links.size()));
+  size_t waited = 0;
   for (size_t i = 0; i < links.size(); ++i) {
     const KernelRequest &request = links[i].kernel;
     LORAC_TRY(checkConstants(request));
@@ -385,24 +386,32 @@ Result<CompiledVariant> compileChain(std::span<const ChainLink> links, const Ker
     for (const std::string &name : matchesIn(text, definedNames))
       source += "#undef " + name + "\n";
 
+    // All links since the last wait have to be done, since those before it were.
     if (links[i].waits)
-      main += "  chainMeet();\n";
+      for (; waited < i; ++waited)
+        main += "  chainWait(" + std::to_string(waited) + "u, link" + std::to_string(waited) + "_groups);\n";
     auto next = [&word] { return "chainWords[" + std::to_string(word++) + "]"; };
     main += "  uint " + link + "x = " + next() + ";\n";
     main += "  uint " + link + "groups = " + link + "x * " + next() + ";\n";
     std::string pushed;
     for (size_t push = 0; push < catalog::pushes(request.catalog).size(); ++push)
       pushed += (push == 0 ? "" : ", ") + next();
+    const std::string number = std::to_string(i) + "u";
     main += "  " + link + "pushed = " + link + "Push(" + pushed + ");\n";
     main += "  groupsAlongX = " + link + "x;\n";
-    main += "  uint " + link + "end = chainFirst(" + link + "groups, chainMember + 1u);\n";
-    main += "  for (uint i = chainFirst(" + link + "groups, chainMember); i < " + link + "end; ++i) {\n";
-    main += "    groupPlace = uvec2(i % " + link + "x, i / " + link + "x);\n    " + link + "body();\n  }\n";
+    main += "  share = chainShare(" + link + "groups);\n";
+    main += "  first = chainTake(" + number + ", share);\n";
+    main += "  for (uint i = first; i < " + link + "groups;) {\n";
+    main +=
+        "    groupPlace = uvec2(i % " + link + "x, i / " + link + "x);\n    " + link + "body();\n    ++i;\n";
+    main += "    uint end = min(first + share, " + link + "groups);\n";
+    main += "    if (i == end) {\n      chainDone(" + number + ", end - first);\n";
+    main += "      first = chainTake(" + number + ", share);\n      i = first;\n    }\n  }\n";
     binding += uint32_t(catalog::bindings(request.catalog, request.constants).size());
   }
   source += defined({{"CHAIN_BINDING", std::to_string(binding)}});
   source += sourceOf("prelude/chain.h");
-  source += "void main() {\n  if (!chainJoin())\n    return;\n" + main + "}\n";
+  source += "void main() {\n  uint share;\n  uint first;\n" + main + "}\n";
   LORAC_ASSIGN(std::vector<uint32_t> spirv, compileSource("chain", form, source, true, cache));
   return CompiledVariant{form.name, form.features, form.texel, VulkanLanes, std::move(spirv)};
 }

@@ -56,6 +56,7 @@ struct DeviceCaps {
   uint32_t timestampBits = 0; ///< that count of a timestamp of the compute queue; 0: it has none
   float timestampPeriod = 1;  ///< nanoseconds of one tick
 
+  bool isLavapipe = false; ///< Mesa's CPU device: what is known of no other one
   /// Groups of one dispatch that run at the same time may wait for each other, and see what the others write
   /// by any kind of load (docs/decisions/0019).
   bool groupsMeet = false;

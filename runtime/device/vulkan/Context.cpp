@@ -1,7 +1,14 @@
 //===- Context.cpp - one VkDevice and its queue -----------------------------===//
 #include "runtime/device/vulkan/Context.h"
 
+#include "runtime/device/vulkan/DriverThreads.h"
+
 namespace lorac::vulkan {
+namespace {
+
+constexpr const char *DriverThreadName = "lorac-driver";
+
+} // namespace
 
 Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<Instance> instance,
                                                  const PhysicalDevice &physical,
@@ -25,7 +32,10 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<Instance> insta
   info.ppEnabledExtensionNames = physical.extensions.data();
   info.pEnabledFeatures = &features;
   VkDevice device = VK_NULL_HANDLE;
-  LORAC_TRY(context->check(api.vkCreateDevice(physical.handle, &info, nullptr, &device), "vkCreateDevice"));
+  {
+    ThreadNames names(DriverThreadName);
+    LORAC_TRY(context->check(api.vkCreateDevice(physical.handle, &info, nullptr, &device), "vkCreateDevice"));
+  }
   context->device = device; // only now: a failed call may leave anything in it
 #define LORAC_LOAD(NAME)                                                                                     \
   context->api.NAME = reinterpret_cast<PFN_##NAME>(api.vkGetDeviceProcAddr(context->device, #NAME));
@@ -46,6 +56,8 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<Instance> insta
                                              fenceInfo, "vkCreateFence"));
   LORAC_ASSIGN(context->once, context->allocateCommands());
   LORAC_TRY(context->probeBufferMemory());
+  if (context->caps.isLavapipe)
+    giveWorkersCores(DriverThreadName);
   return context;
 }
 

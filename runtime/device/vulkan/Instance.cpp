@@ -280,7 +280,8 @@ PhysicalDevice Instance::describe(VkPhysicalDevice device,
   caps.identity = {basic.vendorID, basic.deviceID, basic.driverVersion, {}};
   std::copy(std::begin(basic.pipelineCacheUUID), std::end(basic.pipelineCacheUUID),
             caps.identity.cacheUuid.begin());
-  caps.groupsMeet = driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE && groupsMeetIn(driver.driverInfo);
+  caps.isLavapipe = driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE;
+  caps.groupsMeet = caps.isLavapipe && groupsMeetIn(driver.driverInfo);
   if (driver.driverInfo[0] != 0)
     caps.driver = driver.driverInfo;
   else if (driver.driverName[0] != 0)

@@ -123,7 +123,7 @@ Result<Program> Program::create(const Resources &resources, size_t index, bool c
       const size_t count = resources.model.metadata().chains()->Get(command->kernel())->kernels()->size();
       const std::vector<const fbs::Command *> own = linksOfRun(*result.program, at),
                                               all = linksOfRun(*result.program, whole.at(command->kernel()));
-      step.wordCount = chain::Parameters;
+      step.wordCount = chain::parameters(uint32_t(count));
       for (size_t i = 0; i < count; ++i) {
         const bool works = i >= command->link() && i - command->link() < own.size();
         step.links.push_back(works ? own[i - command->link()] : nullptr);
@@ -277,7 +277,7 @@ Result<Program::Launch> Program::launchChain(const DeviceCaps &caps, const Model
                                              std::span<const uint64_t> symbols, uint32_t groups) {
   std::span<uint32_t> own = wordsOf(step);
   const auto &kernels = *model.metadata().chains()->Get(step.command->kernel())->kernels();
-  auto next = own.begin() + chain::Parameters;
+  auto next = own.begin() + chain::parameters(uint32_t(step.links.size()));
   bool isEmpty = true;
   for (size_t i = 0; i < step.links.size(); ++i) {
     Launch one; // of a link that has nothing to do
@@ -297,15 +297,7 @@ Result<Program::Launch> Program::launchChain(const DeviceCaps &caps, const Model
 void Program::rewind() {
   for (const Step &step : steps)
     if (!step.links.empty())
-      std::fill_n(wordsOf(step).begin(), chain::Parameters, 0);
-}
-
-std::optional<uint32_t> Program::members() const {
-  std::optional<uint32_t> most;
-  for (const Step &step : steps)
-    if (!step.links.empty())
-      most = std::max(most.value_or(0), wordsOf(step)[chain::Members]);
-  return most;
+      std::fill_n(wordsOf(step).begin(), chain::parameters(uint32_t(step.links.size())), 0);
 }
 
 void Program::recordDispatch(const DeviceApi &api, const Step &step, const Launch &launch) {

@@ -58,10 +58,8 @@ public:
   /// between two of them.
   Result<VkCommandBuffer> record(Context &context, const ModelFile &model, std::span<const uint64_t> symbols,
                                  uint32_t groups, Timestamps *timestamps = nullptr);
-  /// Before each submission of what was recorded: chains start from zeros.
+  /// Before each submission of what was recorded: nothing of a chain is taken or done.
   void rewind();
-  /// After a run: the most groups that a chain had at the same time; nothing where it has none.
-  std::optional<uint32_t> members() const;
   /// Of the commands recorded last.
   const Tally &tally() const { return recordedTally; }
 

@@ -23,25 +23,8 @@
 namespace lorac::vulkan {
 namespace {
 
-/// In how many groups chains are dispatched: as many as the machine has cores, or as its driver runs at the
-/// same time. Those that are too many only wait: each chain would look out for them in vain.
-class ChainGroups {
-public:
-  uint32_t number() const { return groups; }
-  /// Of a step, the most that ran at the same time.
-  void saw(uint32_t members) {
-    fewer = members < groups ? fewer + 1 : 0;
-    if (fewer == Runs) {
-      groups = std::max(members, 1u);
-      fewer = 0;
-    }
-  }
-
-private:
-  static constexpr uint32_t Runs = 3; // one may be another process's doing
-  uint32_t groups = std::clamp(std::thread::hardware_concurrency(), 1u, 16u);
-  uint32_t fewer = 0;
-};
+/// In how many groups chains are dispatched: one a core that may work on them.
+uint32_t chainGroups() { return std::clamp(std::thread::hardware_concurrency(), 1u, 64u); }
 
 class VulkanModel final : public DeviceModel, public DeviceProfiler {
 public:
@@ -94,10 +77,9 @@ private:
   BufferViews views;
   std::vector<std::optional<Program>> programs;
   std::vector<std::optional<Program>> timedPrograms; ///< without chains, so that each dispatch has its time
-  ChainGroups chainGroups;
-  AllocationPlan weightPlan;            ///< where weights lie, and how
-  AllocationPlan wordPlan;              ///< of chains
-  std::optional<Timestamps> timestamps; // while runs are profiled
+  AllocationPlan weightPlan;                         ///< where weights lie, and how
+  AllocationPlan wordPlan;                           ///< of chains
+  std::optional<Timestamps> timestamps;              // while runs are profiled
   std::vector<RunProfile> profiles;
 };
 
@@ -267,14 +249,12 @@ Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
                                         program, !timestamps));
     LORAC_TRY(context->instance->validationStatus());
   }
-  LORAC_ASSIGN(VkCommandBuffer commands, bound->record(*context, model, values, chainGroups.number(),
-                                                       timestamps ? &*timestamps : nullptr));
+  LORAC_ASSIGN(VkCommandBuffer commands,
+               bound->record(*context, model, values, chainGroups(), timestamps ? &*timestamps : nullptr));
   bound->rewind();
   LORAC_TRY(context->instance->validationStatus());
   LORAC_TRY(memory.flush(*context, fbs::Space::Step));
   LORAC_TRY(context->submitAndWait(commands, isFirst ? Waiting::Asleep : Waiting::Awake));
-  if (std::optional<uint32_t> members = bound->members())
-    chainGroups.saw(*members);
   if (timestamps) {
     LORAC_ASSIGN(std::vector<double> spans, timestamps->read(*context));
     RunProfile profile = {program, symbols, {}};
