@@ -1,6 +1,6 @@
 //===- Chain.cpp - what repeats in a program as chains ----------------------===//
-// A program's dispatches as a text of kernels and waits; the stretch of it that repeats is found by comparing it with itself, shifted by
-// the period.
+// A program's dispatches as a text of kernels and waits; the stretch of it that repeats is found by comparing
+// it with itself, shifted by the period.
 #include "compiler/passes/Passes.h"
 #include "dialect/plan/Plan.h"
 
@@ -18,6 +18,8 @@ using namespace mlir;
 
 /// Code grows with the links, and each takes its bindings.
 constexpr size_t MaxLinks = 16;
+/// Of a program's steps: with more, a dispatch is so long that handing it over is nothing.
+constexpr uint64_t MaxRows = 8;
 
 /// A dispatch as a chain sees it.
 struct Link {
@@ -55,7 +57,8 @@ struct Stretch {
   size_t covered() const { return period * repeats; }
 };
 
-/// The stretch that covers most; of those that cover as much the one of the shortest period, and the first of these. It repeats, or is empty.
+/// The stretch that covers most; of those that cover as much the one of the shortest period, and the first of
+/// these. It repeats, or is empty.
 Stretch bestStretch(ArrayRef<Link> links) {
   Stretch best;
   for (size_t period = 2; period <= MaxLinks; ++period) {
@@ -87,7 +90,8 @@ struct ChainPass final : impl::ChainPassBase<ChainPass> {
     for (plan::ProgramOp program : llvm::to_vector(module.getOps<plan::ProgramOp>())) {
       for (plan::RunOp old : llvm::to_vector(program.getBody().front().getOps<plan::RunOp>()))
         old.erase();
-      markRuns(linksOf(program));
+      if (program.getRowsMax() <= MaxRows)
+        markRuns(linksOf(program));
     }
     for (plan::ChainOp old : llvm::to_vector(module.getOps<plan::ChainOp>()))
       old.erase();

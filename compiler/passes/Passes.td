@@ -118,7 +118,7 @@ def BarriersPass : Pass<"lora-barriers", "::mlir::ModuleOp"> {
 def ChainPass : Pass<"lora-chain", "::mlir::ModuleOp"> {
   let summary = "Mark what repeats in a program as chains that one dispatch may run";
   let description = [{
-    The layers of a model are one sequence of dispatches, again and again. Of each program the stretch that a period of at most 16 dispatches
+    The layers of a model are one sequence of dispatches, again and again. Of each program of at most 8 rows the stretch that a period of at most 16 dispatches
     covers best becomes a `plan.run` a period, all of one `plan.chain`: on a device where handing over a dispatch costs more than a
     meeting of its groups (docs/decisions/0019), the runtime dispatches the chain in place of its links. What else of the program is a part of the chain
     becomes a run of that part, so that no kernel is needed both in a chain and by itself. The commands stay as they are.

@@ -71,3 +71,20 @@ module @nothing {
     plan.dispatch @b grid [#plan.expr<1>, #plan.expr<rows>, #plan.expr<1>] views [] push {}
   }
 }
+
+// -----
+
+// Many rows: handing over a dispatch is nothing beside its work.
+// CHECK-LABEL: module @many
+// CHECK-NOT: plan.chain
+// CHECK-NOT: plan.run
+module @many {
+  plan.kernel @a catalog("rms_norm") constants({})
+  plan.kernel @b catalog("rms_norm") constants({})
+  plan.program @p rows(9, 64) adapters(false) {
+    plan.dispatch @a grid [#plan.expr<1>, #plan.expr<rows>, #plan.expr<1>] views [] push {}
+    plan.dispatch @b grid [#plan.expr<1>, #plan.expr<rows>, #plan.expr<1>] views [] push {}
+    plan.dispatch @a grid [#plan.expr<1>, #plan.expr<rows>, #plan.expr<1>] views [] push {}
+    plan.dispatch @b grid [#plan.expr<1>, #plan.expr<rows>, #plan.expr<1>] views [] push {}
+  }
+}
