@@ -122,8 +122,9 @@ private:
     for (uint32_t kernel : *chain.kernels())
       links.push_back(
           FlatSymbolRefAttr::get(builder.getContext(), model.kernels()->Get(kernel)->name()->str()));
-    plan::ChainOp::create(builder, loc, chain.name()->str(), builder.getArrayAttr(links),
-                          builder.getDenseBoolArrayAttr(SmallVector<bool>(chain.waits()->begin(), chain.waits()->end())));
+    plan::ChainOp::create(
+        builder, loc, chain.name()->str(), builder.getArrayAttr(links),
+        builder.getDenseBoolArrayAttr(SmallVector<bool>(chain.waits()->begin(), chain.waits()->end())));
   }
 
   plan::ViewAttr view(const fbs::Program &program, const fbs::View &range, plan::Access access) {
@@ -171,8 +172,8 @@ private:
                            view(program, *command.views()->Get(1), plan::Access::Write));
       return;
     case fbs::CommandKind::Run:
-      plan::RunOp::create(builder, loc, model.chains()->Get(command.kernel())->name()->str(),
-                          command.link(), command.commands());
+      plan::RunOp::create(builder, loc, model.chains()->Get(command.kernel())->name()->str(), command.link(),
+                          command.commands());
       return;
     case fbs::CommandKind::Dispatch:
       break;

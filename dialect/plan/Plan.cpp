@@ -346,8 +346,8 @@ LogicalResult ChainOp::verify() {
 
 /// The commands after `run` are its chain's links.
 static LogicalResult verifyRun(RunOp run) {
-  auto chain = dyn_cast_or_null<ChainOp>(::mlir::SymbolTable::lookupSymbolIn(
-      run->getParentOp()->getParentOp(), run.getChainAttr()));
+  auto chain = dyn_cast_or_null<ChainOp>(
+      ::mlir::SymbolTable::lookupSymbolIn(run->getParentOp()->getParentOp(), run.getChainAttr()));
   if (!chain)
     return run.emitOpError() << "of " << run.getChain() << ", which the module does not have";
   size_t link = run.getLink();

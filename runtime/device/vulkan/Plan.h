@@ -74,7 +74,7 @@ struct AllocationPlan {
   bool hostPages = false; ///< made of this process's pages
 };
 struct DevicePlan {
-  std::vector<uint32_t> variants; ///< by kernel: index of the variant taken
+  std::vector<uint32_t> variants;              ///< by kernel: index of the variant taken
   std::vector<std::optional<uint32_t>> chains; ///< by chain: the same, or its links run as they stand
   std::array<std::vector<AllocationPlan>, SpaceCount> spaces;
   AllocationPlan words; ///< how chains' words are made, but for their size: as step buffers are
