@@ -3,12 +3,14 @@
 
 #ifdef __linux__
 #include <algorithm>
-#include <charconv>
-#include <filesystem>
-#include <fstream>
+#include <cstdlib>
+#include <dirent.h>
+#include <fcntl.h>
+#include <memory>
 #include <sched.h>
+#include <string_view>
 #include <sys/prctl.h>
-#include <system_error>
+#include <unistd.h>
 #include <vector>
 #endif
 
@@ -25,6 +27,19 @@ ThreadNames::ThreadNames(const char *name) {
 
 ThreadNames::~ThreadNames() { ::prctl(PR_SET_NAME, before.c_str()); }
 
+/// Of a thread of this process; empty for one that is gone.
+static std::string nameOf(pid_t thread) {
+  const std::string path = "/proc/self/task/" + std::to_string(thread) + "/comm";
+  char text[32];
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return {};
+  const ssize_t bytes = ::read(file, text, sizeof(text));
+  ::close(file);
+  const std::string_view line(text, bytes > 0 ? size_t(bytes) : 0);
+  return std::string(line.substr(0, line.find('\n')));
+}
+
 void giveWorkersCores(const std::string &name) {
   cpu_set_t allowed;
   if (::sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
@@ -35,18 +50,12 @@ void giveWorkersCores(const std::string &name) {
       cores.push_back(core);
 
   std::vector<pid_t> threads;
-  std::error_code error;
-  for (std::filesystem::directory_iterator task("/proc/self/task", error), end; !error && task != end;
-       task.increment(error)) {
-    std::string of;
-    std::getline(std::ifstream(task->path() / "comm"), of);
-    const std::string number = task->path().filename().string();
-    pid_t thread = 0;
-    std::from_chars(number.data(), number.data() + number.size(), thread);
-    if (of == name && thread > 0)
+  // No iterator of the standard library's: one that finds no memory ends the process.
+  const std::unique_ptr<DIR, int (*)(DIR *)> tasks(::opendir("/proc/self/task"), ::closedir);
+  while (const dirent *task = tasks ? ::readdir(tasks.get()) : nullptr)
+    if (const pid_t thread = std::atoi(task->d_name); thread > 0 && nameOf(thread) == name)
       threads.push_back(thread);
-  }
-  if (error || cores.size() < 2 || threads.size() != cores.size() + 1)
+  if (cores.size() < 2 || threads.size() != cores.size() + 1)
     return;
   std::sort(threads.begin(), threads.end()); // as they were made, unless numbers began anew: no harm then
   for (size_t i = 0; i < cores.size(); ++i) {
