@@ -3,14 +3,13 @@
 
 #ifdef __linux__
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <dirent.h>
-#include <fcntl.h>
 #include <memory>
 #include <sched.h>
 #include <string_view>
 #include <sys/prctl.h>
-#include <unistd.h>
 #include <vector>
 #endif
 
@@ -30,13 +29,11 @@ ThreadNames::~ThreadNames() { ::prctl(PR_SET_NAME, before.c_str()); }
 /// Of a thread of this process; empty for one that is gone.
 static std::string nameOf(pid_t thread) {
   const std::string path = "/proc/self/task/" + std::to_string(thread) + "/comm";
+  const std::unique_ptr<std::FILE, int (*)(std::FILE *)> file(std::fopen(path.c_str(), "re"), std::fclose);
   char text[32];
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0)
+  if (!file || !std::fgets(text, sizeof(text), file.get()))
     return {};
-  const ssize_t bytes = ::read(file, text, sizeof(text));
-  ::close(file);
-  const std::string_view line(text, bytes > 0 ? size_t(bytes) : 0);
+  const std::string_view line(text);
   return std::string(line.substr(0, line.find('\n')));
 }
 
@@ -53,7 +50,8 @@ void giveWorkersCores(const std::string &name) {
   // No iterator of the standard library's: one that finds no memory ends the process.
   const std::unique_ptr<DIR, int (*)(DIR *)> tasks(::opendir("/proc/self/task"), ::closedir);
   while (const dirent *task = tasks ? ::readdir(tasks.get()) : nullptr)
-    if (const pid_t thread = std::atoi(task->d_name); thread > 0 && nameOf(thread) == name)
+    if (const auto thread = pid_t(std::strtol(task->d_name, nullptr, 10));
+        thread > 0 && nameOf(thread) == name)
       threads.push_back(thread);
   if (cores.size() < 2 || threads.size() != cores.size() + 1)
     return;
