@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <thread>
 
 namespace lorac::vulkan {
 namespace {
@@ -20,6 +21,9 @@ constexpr VkAccessFlags DeviceWrites = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TR
 constexpr VkAccessFlags DeviceAccess = DeviceWrites | VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT;
 
 constexpr uint32_t WordAlignment = 64; ///< words of a chain start at multiples: what every device binds
+
+/// In how many groups a chain is dispatched: one a core that may work on it.
+uint32_t chainGroups() { return std::clamp(std::thread::hardware_concurrency(), 1u, 64u); }
 
 void recordBarrier(const DeviceApi &api, VkCommandBuffer commands, VkPipelineStageFlags fromStages,
                    VkAccessFlags from, VkPipelineStageFlags toStages, VkAccessFlags to) {
@@ -155,13 +159,6 @@ Result<Program> Program::create(const Resources &resources, size_t index, bool c
     plan.size = words * sizeof(uint32_t);
     LORAC_ASSIGN(result.words, allocate(resources.context, plan, BufferUsage, resources.counters));
     std::fill_n(reinterpret_cast<uint32_t *>(result.words->mapped), words, 0);
-    size_t next = 0;
-    for (const Step &step : result.steps)
-      if (step.dispatches() && !step.links.empty())
-        keys[next++].second.emplace_back(result.words->buffer.get(), step.firstWord * sizeof(uint32_t),
-                                         step.wordCount * sizeof(uint32_t));
-      else
-        next += step.dispatches();
   }
   LORAC_TRY(result.makeSets(resources, keys));
   LORAC_ASSIGN(result.commands, resources.context.allocateCommands());
@@ -185,7 +182,11 @@ Status Program::makeSets(const Resources &resources, const std::vector<SetKey> &
     if (!step.dispatches())
       continue;
     const std::vector<VkFormat> &formats = step.pipeline->formats;
-    std::vector<Step *> &list = users[{keys[nextKey++], formats}];
+    SetKey key = keys[nextKey++];
+    if (!step.links.empty())
+      key.second.emplace_back(words->buffer.get(), step.firstWord * sizeof(uint32_t),
+                              step.wordCount * sizeof(uint32_t));
+    std::vector<Step *> &list = users[{std::move(key), formats}];
     list.push_back(&step);
     if (list.size() == 1)
       for (VkFormat format : formats)
@@ -274,7 +275,7 @@ std::span<uint32_t> Program::wordsOf(const Step &step) const {
 
 /// Of a chain, and writes what its links find in its words.
 Result<Program::Launch> Program::launchChain(const DeviceCaps &caps, const ModelFile &model, const Step &step,
-                                             std::span<const uint64_t> symbols, uint32_t groups) {
+                                             std::span<const uint64_t> symbols) {
   std::span<uint32_t> own = wordsOf(step);
   const auto &kernels = *model.metadata().chains()->Get(step.command->kernel())->kernels();
   auto next = own.begin() + chain::parameters(uint32_t(step.links.size()));
@@ -291,7 +292,7 @@ Result<Program::Launch> Program::launchChain(const DeviceCaps &caps, const Model
     one.push.resize(pushes ? pushes->size() : 0);
     next = std::copy(one.push.begin(), one.push.end(), next);
   }
-  return Launch{{isEmpty ? 0 : groups, 1, 1}, {}};
+  return Launch{{isEmpty ? 0 : chainGroups(), 1, 1}, {}};
 }
 
 void Program::rewind() {
@@ -315,9 +316,8 @@ void Program::recordDispatch(const DeviceApi &api, const Step &step, const Launc
 }
 
 Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model,
-                                        std::span<const uint64_t> symbols, uint32_t groups,
-                                        Timestamps *timestamps) {
-  if (!timestamps && groups == recordedGroups &&
+                                        std::span<const uint64_t> symbols, Timestamps *timestamps) {
+  if (!timestamps &&
       std::equal(recordedSymbols.begin(), recordedSymbols.end(), symbols.begin(), symbols.end()))
     return commands;
   recordedSymbols.clear(); // chains' words are no longer those of what was recorded
@@ -326,7 +326,7 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
   for (const Step &step : steps) {
     launches.emplace_back();
     if (!step.links.empty()) {
-      LORAC_ASSIGN(launches.back(), launchChain(context.caps, model, step, symbols, groups));
+      LORAC_ASSIGN(launches.back(), launchChain(context.caps, model, step, symbols));
     } else if (step.dispatches()) {
       LORAC_ASSIGN(launches.back(), launch(context.caps, model, *step.command, symbols));
     }
@@ -379,10 +379,8 @@ Result<VkCommandBuffer> Program::record(Context &context, const ModelFile &model
   recordBarrier(api, commands, DeviceStages, DeviceWrites, VK_PIPELINE_STAGE_HOST_BIT,
                 VK_ACCESS_HOST_READ_BIT);
   LORAC_TRY(context.check(api.vkEndCommandBuffer(commands), "vkEndCommandBuffer"));
-  if (!timestamps) {
+  if (!timestamps)
     recordedSymbols.assign(symbols.begin(), symbols.end());
-    recordedGroups = groups;
-  }
   return commands;
 }
 

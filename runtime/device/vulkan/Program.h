@@ -53,11 +53,10 @@ public:
   static std::set<uint32_t> pipelinesOf(const fbs::Program &program, const Pipelines &pipelines,
                                         bool chained);
 
-  /// A command buffer that replays the program with these symbols, chains in `groups` groups; recorded anew
-  /// only when they differ from the last. With `timestamps` always recorded anew: each dispatch alone,
-  /// between two of them.
+  /// A command buffer that replays the program with these symbols; recorded anew only when they differ from
+  /// the last. With `timestamps` always recorded anew: each dispatch alone, between two of them.
   Result<VkCommandBuffer> record(Context &context, const ModelFile &model, std::span<const uint64_t> symbols,
-                                 uint32_t groups, Timestamps *timestamps = nullptr);
+                                 Timestamps *timestamps = nullptr);
   /// Before each submission of what was recorded: nothing of a chain is taken or done.
   void rewind();
   /// Of the commands recorded last.
@@ -90,7 +89,7 @@ private:
   Result<Launch> launch(const DeviceCaps &caps, const ModelFile &model, const fbs::Command &command,
                         std::span<const uint64_t> symbols) const;
   Result<Launch> launchChain(const DeviceCaps &caps, const ModelFile &model, const Step &step,
-                             std::span<const uint64_t> symbols, uint32_t groups);
+                             std::span<const uint64_t> symbols);
   void recordDispatch(const DeviceApi &api, const Step &step, const Launch &launch);
   std::span<uint32_t> wordsOf(const Step &step) const;
 
@@ -100,8 +99,7 @@ private:
   Handle<VkDescriptorPool> pool;
   VkCommandBuffer commands = VK_NULL_HANDLE; // its pool is the context's
   std::vector<uint64_t> recordedSymbols;     // empty: nothing is recorded
-  uint32_t recordedGroups = 0;
-  std::optional<Allocation> words; ///< of all chains (schemas/Chain.h)
+  std::optional<Allocation> words;           ///< of all chains (schemas/Chain.h)
   Tally recordedTally;
 };
 

@@ -18,13 +18,9 @@
 #include <numeric>
 #include <optional>
 #include <set>
-#include <thread>
 
 namespace lorac::vulkan {
 namespace {
-
-/// In how many groups chains are dispatched: one a core that may work on them.
-uint32_t chainGroups() { return std::clamp(std::thread::hardware_concurrency(), 1u, 64u); }
 
 class VulkanModel final : public DeviceModel, public DeviceProfiler {
 public:
@@ -250,7 +246,7 @@ Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
     LORAC_TRY(context->instance->validationStatus());
   }
   LORAC_ASSIGN(VkCommandBuffer commands,
-               bound->record(*context, model, values, chainGroups(), timestamps ? &*timestamps : nullptr));
+               bound->record(*context, model, values, timestamps ? &*timestamps : nullptr));
   bound->rewind();
   LORAC_TRY(context->instance->validationStatus());
   LORAC_TRY(memory.flush(*context, fbs::Space::Step));
