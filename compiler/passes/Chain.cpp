@@ -23,12 +23,11 @@ constexpr uint64_t MaxRows = 8;
 
 /// A dispatch as a chain sees it.
 struct Link {
-  mutable plan::DispatchOp dispatch; ///< null: a command that no chain runs
+  Operation *dispatch = nullptr;
+  Attribute kernel; ///< its symbol; null: a command that no chain runs
   bool waits = false;
   unsigned commands = 1; ///< with the barriers before it
-  bool isOf(const Link &other) const {
-    return dispatch && other.dispatch && dispatch.getKernelAttr() == other.dispatch.getKernelAttr();
-  }
+  bool isOf(const Link &other) const { return kernel && kernel == other.kernel; }
   /// Whether a chain that has the one serves the other.
   bool operator==(const Link &other) const { return isOf(other) && waits == other.waits; }
 };
@@ -44,7 +43,9 @@ SmallVector<Link> linksOf(plan::ProgramOp program) {
       ++next.commands;
       continue;
     }
-    next.dispatch = dyn_cast<plan::DispatchOp>(op);
+    next.dispatch = &op;
+    if (auto dispatch = dyn_cast<plan::DispatchOp>(op))
+      next.kernel = dispatch.getKernelAttr();
     links.push_back(next);
     next = {};
   }
@@ -137,7 +138,7 @@ private:
     SmallVector<bool> waits;
     for (const Link &link : links) {
       waits.push_back(!kernels.empty() && link.waits);
-      kernels.push_back(link.dispatch.getKernelAttr());
+      kernels.push_back(link.kernel);
     }
     MLIRContext *context = &getContext();
     auto [chain, isNew] =
@@ -153,7 +154,7 @@ private:
     for (const Link &link : links.drop_front())
       commands += link.commands;
     OpBuilder builder(links.front().dispatch);
-    plan::RunOp::create(builder, links.front().dispatch.getLoc(), name, int64_t(first), int64_t(commands));
+    plan::RunOp::create(builder, links.front().dispatch->getLoc(), name, int64_t(first), int64_t(commands));
     chained += links.size();
   }
 
