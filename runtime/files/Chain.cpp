@@ -12,6 +12,15 @@ std::vector<const fbs::Command *> linksOfRun(const fbs::Program &program, uint32
   return links;
 }
 
+std::vector<const fbs::Binding *> bindingsOf(const fbs::Model &model, const fbs::Chain &chain) {
+  std::vector<const fbs::Binding *> bindings;
+  for (uint32_t link : *chain.kernels()) {
+    const auto &own = *model.kernels()->Get(link)->bindings();
+    bindings.insert(bindings.end(), own.begin(), own.end());
+  }
+  return bindings;
+}
+
 std::map<uint32_t, uint32_t> wholeRuns(const fbs::Model &model, const fbs::Program &program) {
   std::map<uint32_t, uint32_t> runs;
   for (uint32_t at = 0; at < program.commands()->size(); ++at)

@@ -14,6 +14,9 @@ namespace lorac {
 /// has commands.
 std::vector<const fbs::Command *> linksOfRun(const fbs::Program &program, uint32_t at);
 
+/// What a chain binds: the bindings of its links, in order. Its words follow (schemas/Chain.h).
+std::vector<const fbs::Binding *> bindingsOf(const fbs::Model &model, const fbs::Chain &chain);
+
 /// By chain, the first command of a program that runs all of it: what it binds serves the links that have
 /// nothing to do in a run of a part.
 std::map<uint32_t, uint32_t> wholeRuns(const fbs::Model &model, const fbs::Program &program);

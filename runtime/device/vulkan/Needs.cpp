@@ -30,12 +30,16 @@ public:
   }
 
 private:
+  static BindingNeeds needsOf(const fbs::Binding &binding) {
+    return {binding.role()->str(), binding.access() == fbs::Access::Read,
+            uint32_t(catalog::elementBytes(binding.element())), 0};
+  }
+
   Status addKernel(const fbs::Kernel &kernel) {
     KernelNeeds entry;
     entry.name = kernel.name()->str();
     for (const fbs::Binding *binding : *kernel.bindings())
-      entry.bindings.push_back({binding->role()->str(), binding->access() == fbs::Access::Read,
-                                uint32_t(catalog::elementBytes(binding->element())), 0});
+      entry.bindings.push_back(needsOf(*binding));
     entry.pushBytes = kernel.push() ? kernel.push()->size() * 4 : 0;
     LORAC_TRY(addVariants(entry, *kernel.variants()));
     needs.kernels.push_back(std::move(entry));
@@ -46,10 +50,8 @@ private:
   Status addChain(const fbs::Chain &chain) {
     KernelNeeds entry;
     entry.name = chain.name()->str();
-    for (uint32_t link : *chain.kernels()) {
-      const std::vector<BindingNeeds> &bindings = needs.kernels[link].bindings;
-      entry.bindings.insert(entry.bindings.end(), bindings.begin(), bindings.end());
-    }
+    for (const fbs::Binding *binding : bindingsOf(root, chain))
+      entry.bindings.push_back(needsOf(*binding));
     entry.bindings.push_back({"words", false, 4, 0});
     LORAC_TRY(addVariants(entry, *chain.variants()));
     needs.chains.push_back(std::move(entry));

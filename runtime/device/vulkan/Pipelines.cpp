@@ -4,6 +4,7 @@
 #include "runtime/device/vulkan/PipelineCache.h"
 #include "runtime/device/vulkan/Stopwatch.h"
 #include "runtime/device/vulkan/TexelFormat.h"
+#include "runtime/files/Chain.h"
 #include "runtime/files/ModelFile.h"
 #include "support/Threads.h"
 
@@ -118,16 +119,17 @@ Result<Pipelines::Order> Pipelines::order(Context &context, uint32_t index) {
                                         : *kernels[index]->variants()->Get(variants[index]);
   Order result;
   result.kernel = index;
-  std::vector<uint32_t> links = {index};
+  std::vector<const fbs::Binding *> bindings;
   if (isChain)
-    links.assign(chain->kernels()->begin(), chain->kernels()->end());
-  for (uint32_t link : links)
-    for (const fbs::Binding *binding : *kernels[link]->bindings()) {
-      const bool texel = variant.texel() && binding->access() == fbs::Access::Read;
-      result.pipeline.types.push_back(texel ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
-                                            : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
-      result.pipeline.formats.push_back(texel ? texelFormat(binding->element()) : VK_FORMAT_UNDEFINED);
-    }
+    bindings = bindingsOf(model->metadata(), *chain);
+  else
+    bindings.assign(kernels[index]->bindings()->begin(), kernels[index]->bindings()->end());
+  for (const fbs::Binding *binding : bindings) {
+    const bool texel = variant.texel() && binding->access() == fbs::Access::Read;
+    result.pipeline.types.push_back(texel ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
+                                          : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
+    result.pipeline.formats.push_back(texel ? texelFormat(binding->element()) : VK_FORMAT_UNDEFINED);
+  }
   if (isChain) { // its words
     result.pipeline.types.push_back(VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
     result.pipeline.formats.push_back(VK_FORMAT_UNDEFINED);
