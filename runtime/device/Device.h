@@ -49,11 +49,11 @@ struct DeviceCounters {
       0;                       ///< that a pipeline cache on disk gave the driver; 0: there was none of use
   uint64_t allocations = 0;    ///< device memory objects
   uint64_t allocatedBytes = 0; ///< in them
-  uint64_t weightBytesUploaded = 0;
-  uint64_t poolBytesUploaded = 0; ///< adapter images and directories
-  uint64_t stepBytesUploaded = 0; ///< the engine reports what it wrote with addStepBytes
-  uint64_t driverNanoseconds = 0; ///< finding and starting the driver and its device
-  uint64_t uploadNanoseconds = 0; ///< copying weights to the device
+  uint64_t weightBytesUploaded = 0; ///< 0 where the device reads weights where the file is mapped
+  uint64_t poolBytesUploaded = 0;   ///< adapter images and directories
+  uint64_t stepBytesUploaded = 0;   ///< the engine reports what it wrote with addStepBytes
+  uint64_t driverNanoseconds = 0;   ///< finding and starting the driver and its device
+  uint64_t uploadNanoseconds = 0;   ///< copying weights to the device
   /// Waiting for the driver to make pipelines, and reading the cache on disk: not what was done beside the
   /// copying of weights.
   uint64_t pipelineNanoseconds = 0;
@@ -118,18 +118,20 @@ struct DeviceOptions {
   /// another driver or cannot be read or written is as if there were none. It holds code for the device:
   /// whoever can write to the folder can as well change the program.
   std::string pipelineCache;
-  /// Programs that will run: their pipelines are made while weights are copied, where copying takes no turn
-  /// of the device's queue. What is not named here, or not made then, is made when it first runs.
+  /// Programs that will run: their pipelines are made at once, beside the copying of weights if there is any,
+  /// where that takes no turn of the device's queue. What is not named here, or not made then, is made when
+  /// it first runs.
   std::vector<size_t> programs;
 };
 
 /// Opens `model` on the device of `spec`: picks a variant for each kernel (the first that the device
-/// satisfies; none is Incompatible, naming kernel and feature), checks peak memory, uploads weights,
-/// allocates the spaces. Pipelines are made when a program first runs, or as DeviceOptions has it.
-/// DeviceUnavailable where no device fits. `model` must outlive the result. With `auto`, or without an index,
-/// the devices are tried in the order discrete, integrated, virtual, CPU, until one opens. With
-/// LORAC_VULKAN_VALIDATION=1 in the environment, Vulkan runs under VK_LAYER_KHRONOS_validation
-/// (DeviceUnavailable where it is not installed), and what it warns of fails the call with Internal.
+/// satisfies; none is Incompatible, naming kernel and feature), checks peak memory, uploads weights (or has
+/// the device read them where the file is mapped), allocates the spaces. Pipelines are made when a program
+/// first runs, or as DeviceOptions has it. DeviceUnavailable where no device fits. `model` must outlive the
+/// result. With `auto`, or without an index, the devices are tried in the order discrete, integrated,
+/// virtual, CPU, until one opens. With LORAC_VULKAN_VALIDATION=1 in the environment, Vulkan runs under
+/// VK_LAYER_KHRONOS_validation (DeviceUnavailable where it is not installed), and what it warns of fails the
+/// call with Internal.
 Result<std::unique_ptr<DeviceModel>> openDevice(const DeviceSpec &spec, const ModelFile &model,
                                                 const LoadSymbols &symbols,
                                                 const DeviceOptions &options = {});

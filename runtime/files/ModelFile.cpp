@@ -89,6 +89,17 @@ Result<std::vector<uint32_t>> ModelFile::code(const fbs::Variant &variant) const
   return module::unpack(packed);
 }
 
+std::span<const uint8_t> ModelFile::mappedWeights() const {
+  const auto &segments = *root->segments();
+  const uint32_t first = root->first_weight_segment();
+  if (file.bytes().empty() || first >= segments.size())
+    return {};
+  for (uint32_t i = first + 1; i < segments.size(); ++i)
+    if (segments[i]->offset() != segments[i - 1]->offset() + segments[i - 1]->size())
+      return {};
+  return bytes.subspan(size_t(segments[first]->offset()));
+}
+
 size_t ModelFile::symbolIndex(std::string_view name) const {
   uint32_t index = 0;
   while (index < root->symbols()->size() && container::view(*root->symbols()->Get(index)->name()) != name)

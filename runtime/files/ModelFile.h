@@ -53,6 +53,10 @@ public:
       start += length;
     }
   }
+  /// The mapped file from the weight space's first byte on, where the weight space lies in it in one piece
+  /// (as our compiler writes it): byte x of the space is byte x here. Empty where it does not, or where bytes
+  /// were parsed that this object does not hold.
+  std::span<const uint8_t> mappedWeights() const;
   /// The number in Model.symbols of a symbol by name (always there).
   size_t symbolIndex(std::string_view name) const;
   /// Checks every buffer and view again for the load symbols that the model is opened with (`symbols[i]` for

@@ -88,7 +88,8 @@ class Figures(Case):
                     self.assertAlmostEqual(line["bytes_per_second"], line["bytes"] / line["seconds"]["median"])
                     self.assertAlmostEqual(line["of_raw_read"], line["bytes_per_second"] / told["best_raw_read"])
         memory = told["memory"]
-        self.assertEqual(memory["bytes_by_space"]["weight"], memory["weight_bytes"])
+        # Nothing moves where the device reads weights from the mapped file.
+        self.assertIn(memory["weight_bytes"], (0, memory["bytes_by_space"]["weight"]))
         self.assertLessEqual(sum(memory["bytes_by_space"].values()), memory["allocated_bytes"])
         self.assertEqual(memory["bytes_by_space"]["pool"] >= memory["adapter_bytes"] > 0, True)
 

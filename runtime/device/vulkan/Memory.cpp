@@ -49,6 +49,25 @@ VkMappedMemoryRange wholeRange(const Allocation &allocation) {
   return range;
 }
 
+/// Whole pages, and where a buffer begins in them.
+struct PageRange {
+  void *pages;
+  uint64_t bytes;
+  uint64_t inside;
+};
+/// The pages of a mapping that hold a buffer's contents, or nothing where a buffer cannot lie there.
+std::optional<PageRange> pagesOf(std::span<const uint8_t> contents, const VkMemoryRequirements &requirements,
+                                 uint64_t alignment) {
+  const auto page = uint64_t(::sysconf(_SC_PAGESIZE));
+  const uint64_t inside = uintptr_t(contents.data()) % page;
+  const uint64_t bytes = roundUp(inside + requirements.size, page);
+  if (contents.empty() || page % alignment != 0 || inside % requirements.alignment != 0 ||
+      bytes > roundUp(inside + contents.size(), page))
+    return std::nullopt;
+  // Vulkan has one kind of pointer for memory that is read and that is written; weights are only read.
+  return PageRange{const_cast<uint8_t *>(contents.data()) - inside, bytes, inside};
+}
+
 Status flushAllocation(Context &context, const Allocation &allocation) {
   if (allocation.coherent)
     return Status::ok();
@@ -77,7 +96,7 @@ HostPages::~HostPages() {
 }
 
 Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBufferUsageFlags usage,
-                            DeviceCounters &counters) {
+                            DeviceCounters &counters, std::span<const uint8_t> contents) {
   const DeviceApi &api = context.api;
   Allocation result;
   result.offset = plan.offset;
@@ -104,25 +123,37 @@ Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBuff
   memoryInfo.memoryTypeIndex = plan.memoryType;
   VkImportMemoryHostPointerInfoEXT import = {VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT, nullptr,
                                              OfHost, nullptr};
-  if (plan.hostPages) {
-    LORAC_ASSIGN(result.pages, HostPages::map(roundUp(requirements.size, context.caps.hostPageAlignment)));
+  VkDeviceSize inside = 0; // where the buffer begins in its memory
+  const auto importWhereTaken = [&](void *pages, uint64_t bytes) -> Result<bool> {
     VkMemoryHostPointerPropertiesEXT takes = {VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
-    LORAC_TRY(context.check(
-        api.vkGetMemoryHostPointerPropertiesEXT(context.device, OfHost, result.pages.data(), &takes),
-        "vkGetMemoryHostPointerPropertiesEXT"));
-    if (takes.memoryTypeBits >> plan.memoryType & 1) {
-      import.pHostPointer = result.pages.data();
-      memoryInfo.pNext = &import;
-      memoryInfo.allocationSize = result.pages.size();
+    LORAC_TRY(context.check(api.vkGetMemoryHostPointerPropertiesEXT(context.device, OfHost, pages, &takes),
+                            "vkGetMemoryHostPointerPropertiesEXT"));
+    if (!(takes.memoryTypeBits >> plan.memoryType & 1))
+      return false;
+    import.pHostPointer = pages;
+    memoryInfo.pNext = &import;
+    memoryInfo.allocationSize = bytes;
+    return true;
+  };
+  if (plan.hostPages) {
+    const uint64_t alignment = context.caps.hostPageAlignment;
+    if (std::optional<PageRange> range = pagesOf(contents, requirements, alignment)) {
+      LORAC_ASSIGN(result.filled, importWhereTaken(range->pages, range->bytes));
+      inside = result.filled ? range->inside : 0;
+    }
+    if (!result.filled) {
+      LORAC_ASSIGN(result.pages, HostPages::map(roundUp(requirements.size, alignment)));
+      LORAC_TRY(importWhereTaken(result.pages.data(), result.pages.size()).status());
     }
   }
   LORAC_ASSIGN(result.memory,
                context.make(api.vkAllocateMemory, api.vkFreeMemory, memoryInfo, "vkAllocateMemory"));
   ++counters.allocations;
   counters.allocatedBytes += requirements.size;
-  LORAC_TRY(context.check(api.vkBindBufferMemory(context.device, result.buffer.get(), result.memory.get(), 0),
-                          "vkBindBufferMemory"));
-  if (plan.mapped) {
+  LORAC_TRY(
+      context.check(api.vkBindBufferMemory(context.device, result.buffer.get(), result.memory.get(), inside),
+                    "vkBindBufferMemory"));
+  if (plan.mapped && !result.filled) {
     void *address = nullptr;
     LORAC_TRY(context.check(
         api.vkMapMemory(context.device, result.memory.get(), 0, VK_WHOLE_SIZE, 0, &address), "vkMapMemory"));
@@ -138,11 +169,16 @@ void recordZeros(const DeviceApi &api, VkCommandBuffer commands, VkBuffer buffer
     api.vkCmdFillBuffer(commands, buffer, offset + done, std::min(FillBytes, size - done), 0);
 }
 
-Result<Memory> Memory::create(Context &context, const DevicePlan &plan, DeviceCounters &counters) {
+Result<Memory> Memory::create(Context &context, const DevicePlan &plan, std::span<const uint8_t> weights,
+                              DeviceCounters &counters) {
   Memory memory;
   for (size_t space = 0; space < SpaceCount; ++space) {
+    const bool isWeights = space == size_t(fbs::Space::Weight);
     for (const AllocationPlan &entry : plan.spaces[space]) {
-      LORAC_ASSIGN(Allocation allocation, allocate(context, entry, BufferUsage, counters));
+      const bool isThere = isWeights && entry.offset < weights.size();
+      LORAC_ASSIGN(Allocation allocation,
+                   allocate(context, entry, BufferUsage, counters,
+                            isThere ? weights.subspan(entry.offset) : std::span<const uint8_t>()));
       memory.spaces[space].push_back(std::move(allocation));
     }
   }

@@ -39,6 +39,7 @@ struct Allocation {
   uint64_t size = 0;
   bool coherent = true;
   uint8_t *mapped = nullptr;     ///< for as long as the allocation lives, or none
+  bool filled = false;           ///< made of pages that held its contents: nothing is to be written
   HostPages pages;               // what `memory` is made of, if it is of the process's own
   Handle<VkDeviceMemory> memory; // declared before the buffer, so that it goes after it
   Handle<VkBuffer> buffer;
@@ -50,15 +51,19 @@ struct Location {
   uint64_t offset = 0; ///< in the allocation's buffer
 };
 
-/// One allocation with its buffer, mapped where the plan says so; counted in `counters`.
+/// One allocation with its buffer, mapped where the plan says so; counted in `counters`. Where the plan wants
+/// host pages and the driver takes those of `contents`, whole pages of a mapping that outlives the allocation
+/// and begins with what it shall hold, it is made of them, filled and not mapped.
 Result<Allocation> allocate(Context &context, const AllocationPlan &plan, VkBufferUsageFlags usage,
-                            DeviceCounters &counters);
+                            DeviceCounters &counters, std::span<const uint8_t> contents = {});
 
 /// All memory of an open model.
 class Memory {
 public:
   /// Allocates what the plan says; arena, cache and mapped buffers for steps and outputs are zero afterwards.
-  static Result<Memory> create(Context &context, const DevicePlan &plan, DeviceCounters &counters);
+  /// `weights`: ModelFile::mappedWeights, of which the weights' allocations are made where that can be.
+  static Result<Memory> create(Context &context, const DevicePlan &plan, std::span<const uint8_t> weights,
+                               DeviceCounters &counters);
 
   /// Nothing where no allocation holds the whole range.
   std::optional<Location> find(fbs::Space space, uint64_t offset, uint64_t size) const;

@@ -97,7 +97,7 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
   if (const auto &weights = plan.spaces[size_t(fbs::Space::Weight)]; !weights.empty())
     opened->weightPlan = weights.front();
   opened->wordPlan = plan.words;
-  LORAC_ASSIGN(opened->memory, Memory::create(device, plan, opened->counts));
+  LORAC_ASSIGN(opened->memory, Memory::create(device, plan, model.mappedWeights(), opened->counts));
   LORAC_ASSIGN(opened->pipelines,
                Pipelines::create(device, model, plan, options.pipelineCache, opened->counts));
   LORAC_TRY(opened->fill(options.programs));
@@ -105,8 +105,9 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
   return std::unique_ptr<DeviceModel>(std::move(opened));
 }
 
-/// Copies the weights, and beside that makes the pipelines of `expected` programs where both can go on at
-/// once: a copy into mapped memory that needs no flush calls nothing of Vulkan's.
+/// Copies those weights that are not there already, and makes the pipelines of `expected` programs where
+/// nothing is copied or both can go on at once: a copy into mapped memory that needs no flush calls nothing
+/// of Vulkan's.
 Status VulkanModel::fill(std::span<const size_t> expected) {
   std::set<uint32_t> kernels;
   for (size_t program : expected)
@@ -114,10 +115,12 @@ Status VulkanModel::fill(std::span<const size_t> expected) {
         Program::pipelinesOf(*model.metadata().programs()->Get(uint32_t(program)), pipelines, true));
   const auto &weights = memory.allocations(fbs::Space::Weight);
   const bool isOfHost = std::all_of(weights.begin(), weights.end(), [](const Allocation &allocation) {
-    return allocation.mapped && allocation.coherent;
+    return allocation.filled || (allocation.mapped && allocation.coherent);
   });
   if (kernels.empty() || !isOfHost)
     return uploadWeights();
+  if (std::all_of(weights.begin(), weights.end(), [](const Allocation &all) { return all.filled; }))
+    return pipelines.make(*context, kernels, counts);
   DeviceCounters apart;
   Status uploaded, made;
   const auto guarded = [](const std::function<Status()> &work) {
@@ -143,6 +146,8 @@ Status VulkanModel::fill(std::span<const size_t> expected) {
 Status VulkanModel::uploadWeights() {
   Stopwatch watch(counts.uploadNanoseconds);
   for (const Allocation &allocation : memory.allocations(fbs::Space::Weight)) {
+    if (allocation.filled)
+      continue;
     Location to = {&allocation, 0};
     Status status;
     model.weightBytes(allocation.offset, allocation.size, [&](std::span<const uint8_t> piece) {

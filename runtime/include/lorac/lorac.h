@@ -85,7 +85,8 @@ typedef struct lorac_error {
 typedef struct lorac_model lorac_model;
 
 /** Maps and verifies a model file: LORAC_NOT_FOUND, LORAC_IO, LORAC_CORRUPT_FILE, LORAC_UNSUPPORTED. The file
- *  must not change while it is open. It holds code for the device: open one as you would run a program. */
+ *  must not change while it is open, nor while an engine has it; to replace it, rename another over it, as
+ *  `lorac compile` does. It holds code for the device: open one as you would run a program. */
 lorac_code lorac_model_open(const char *path, lorac_model **model, lorac_error *error);
 /** Null is nothing to do. */
 void lorac_model_close(lorac_model *model);
@@ -173,7 +174,8 @@ typedef struct lorac_engine_options {
   const char *pipeline_cache;
 } lorac_engine_options;
 
-/** `options` may be null. Uploads the weights; a step makes the pipelines of what it runs first:
+/** `options` may be null. Uploads the weights (a device that computes on the CPU reads them where the file is
+ * mapped, so that processes share them); a step makes the pipelines of what it runs first:
  * LORAC_DEVICE_UNAVAILABLE where no device will do, LORAC_INVALID_ARGUMENT for an option outside the model's
  * limits. */
 lorac_code lorac_engine_create(const lorac_model *model, const lorac_engine_options *options,
@@ -205,7 +207,7 @@ typedef struct lorac_counters {
   uint64_t pipelines_made;
   uint64_t allocations;
   uint64_t allocated_bytes;
-  uint64_t weight_bytes_uploaded;
+  uint64_t weight_bytes_uploaded; /**< 0 where the device reads the mapped file */
   uint64_t pool_bytes_uploaded;
   uint64_t step_bytes_uploaded;
   uint64_t pipeline_cache_bytes; /**< that `pipeline_cache` gave the driver; 0: it had nothing of use */

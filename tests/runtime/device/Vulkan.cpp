@@ -324,6 +324,36 @@ TEST_F(Vulkan, SplitsWeightsOverAllocations) {
   }
 }
 
+// What a device that takes pages of the process reads where the file is mapped, others get copied.
+TEST_F(Vulkan, ReadsWeightsWhereTheFileIsMapped) {
+  const test::TempFolder folder;
+  const auto openFrom = [&](test::TinyModel &tiny, const std::string &spec) {
+    const test::Bytes bytes = tiny.bytes();
+    folder.write("model.lorac", {reinterpret_cast<const char *>(bytes.data()), bytes.size()});
+    model.file = *ModelFile::open(folder.path("model.lorac"));
+    return open(spec);
+  };
+  test::TinyModel apart = test::deviceTestModel(), whole = test::deviceTestModel();
+  whole.segments[1].insert(whole.segments[1].end(), whole.segments[2].begin(), whole.segments[2].end());
+  whole.segments.pop_back();
+  const bool takesPages = (*instance->devices())[0].caps.hostPageAlignment > 0;
+  for (uint64_t limit : {1024, 1 << 30}) { // buffers that start within a page, and one of all pages
+    options.limits.allocationBytes = limit;
+    for (const char *spec : {"vulkan:0", "vulkan:0,deny=texel", "vulkan:0,deny=hostvisible"}) {
+      const bool isMapped = takesPages && !std::strstr(spec, "hostvisible");
+      auto device = openFrom(whole, spec);
+      ASSERT_OK(device);
+      EXPECT_EQ((*device)->counters().weightBytesUploaded, isMapped ? 0u : 3072u) << spec;
+      expectMoves(**device);
+      expectRuns(**device, std::strstr(spec, "texel") ? test::StorageTag : test::SubgroupTag);
+    }
+  }
+  auto copied = openFrom(apart, "vulkan:0"); // zeros lie between its segments
+  ASSERT_OK(copied);
+  EXPECT_EQ((*copied)->counters().weightBytesUploaded, 3072u);
+  expectMoves(**copied);
+}
+
 TEST_F(Vulkan, FlushesMemoryThatIsNotCoherent) {
   // Coherent memory may be flushed as well, so the path runs on any device.
   options.adjustCaps = [](DeviceCaps &caps) {

@@ -6,6 +6,7 @@
 #include "support/Checked.h"
 #include "tests/runtime/files/TinyModel.h"
 #include "tests/support/StatusTest.h"
+#include "tests/support/TempFolder.h"
 
 #include <cmath>
 #include <cstddef>
@@ -120,6 +121,31 @@ TEST(ModelFile, GivesWhatTheFileHolds) {
   });
   EXPECT_EQ(pieces, 2u);
   EXPECT_EQ(seen, Bytes(whole.begin() + 1400, whole.begin() + 1700));
+}
+
+TEST(ModelFile, ShowsWeightsThatAreMappedInOnePiece) {
+  const test::TempFolder folder;
+  const auto mapped = [&](TinyModel &tiny) {
+    const Bytes bytes = tiny.bytes();
+    folder.write("model.lorac", {reinterpret_cast<const char *>(bytes.data()), bytes.size()});
+    auto file = ModelFile::open(folder.path("model.lorac"));
+    EXPECT_OK(file);
+    const auto weights = (*file)->mappedWeights();
+    return Bytes(weights.begin(), weights.end());
+  };
+  TinyModel tiny = tinyModel();
+  EXPECT_TRUE(mapped(tiny).empty()); // zeros lie between 1536 bytes and the next segment
+  tiny.segments[1].resize(4096, 7);
+  tiny.model.weight_bytes = 4096 + 1024;
+  const Bytes seen = mapped(tiny);
+  Bytes whole = tiny.segments[1];
+  whole.insert(whole.end(), tiny.segments[2].begin(), tiny.segments[2].end());
+  ASSERT_GE(seen.size(), whole.size());
+  EXPECT_TRUE(std::equal(whole.begin(), whole.end(), seen.begin()));
+  const Bytes bytes = tiny.bytes();
+  auto parsed = ModelFile::parse(bytes, "tiny.lorac"); // nobody says how long these bytes stay
+  ASSERT_OK(parsed);
+  EXPECT_TRUE((*parsed)->mappedWeights().empty());
 }
 
 TEST(ModelFile, OpensFromDisk) {
