@@ -7,9 +7,9 @@
 //     16     8  offset of the metadata from the start of the file: where the last segment ends
 //     24     8  size of the metadata as it lies there; the file ends with it
 //     32    32  SHA-256 of header bytes [0, 32) followed by the metadata as it lies there
-// All little-endian. Segments start at multiples of SegmentAlignment; bytes between are zero. The metadata
-// is one frame of Zstandard: its tables, of programs above all, repeat each other. Being last it is written
-// when all digests are known.
+// All little-endian. Segments of a model's kernel code start at multiples of CodeAlignment, others at those
+// of SegmentAlignment; bytes between are zero. The metadata is one frame of Zstandard: its tables, of
+// programs above all, repeat each other. Being last it is written when all digests are known.
 #ifndef LORAC_SCHEMAS_HEADER_H
 #define LORAC_SCHEMAS_HEADER_H
 
@@ -34,7 +34,9 @@ constexpr char AdapterMagic[4] = {'L', 'R', 'C', 'A'};
 constexpr uint32_t HeaderVersion = 2;
 constexpr uint32_t ModelVersion = 2; ///< since its code is packed
 constexpr uint32_t AdapterVersion = 1;
-constexpr uint64_t SegmentAlignment = 4096;
+constexpr uint64_t SegmentAlignment =
+    4096; ///< whole pages, so that a device may read them where they are mapped
+constexpr uint64_t CodeAlignment = 64;
 /// Decompressed.
 constexpr uint64_t MaxMetadataBytes = 64ull << 20;
 /// Weight buffers start at multiples of this in the weight space, and so do all views.

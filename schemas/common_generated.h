@@ -42,8 +42,8 @@ FLATBUFFERS_MANUALLY_ALIGNED_STRUCT(1) Hash FLATBUFFERS_FINAL_CLASS {
 };
 FLATBUFFERS_STRUCT_END(Hash, 32);
 
-/// A page-aligned (4096) range of the file and the digest of its bytes. Segments follow the metadata in
-/// ascending order; the bytes between them are zero; the file ends with the last one. The loader checks all of it.
+/// A range of the file, page-aligned (4096) but for kernels' code (64), and the digest of its bytes. Segments follow the header in
+/// ascending order; the bytes between them are zero; the metadata begins where the last one ends. The loader checks all of it.
 FLATBUFFERS_MANUALLY_ALIGNED_STRUCT(8) Segment FLATBUFFERS_FINAL_CLASS {
  private:
   uint64_t offset_;

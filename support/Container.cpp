@@ -15,14 +15,14 @@ static_assert(std::endian::native == std::endian::little, "headers are written a
 
 ContainerWriter::ContainerWriter(AtomicFile &file, const char (&magic)[4]) : file(file), magic(magic) {}
 
-Status ContainerWriter::begin(std::span<const uint64_t> segmentSizes) {
+Status ContainerWriter::begin(std::span<const uint64_t> segmentSizes, size_t codeSegments) {
   if (file.position() != 0)
     return Status(Code::Internal) << "a container begins once, at the start of its file";
   records.resize(segmentSizes.size());
   uint64_t end = sizeof(format::Header);
   for (size_t i = 0; i < records.size(); ++i) {
     records[i].size = segmentSizes[i];
-    records[i].offset = roundUp(end, format::SegmentAlignment);
+    records[i].offset = roundUp(end, i < codeSegments ? format::CodeAlignment : format::SegmentAlignment);
     std::optional<uint64_t> next = checkedAdd(records[i].offset, records[i].size);
     if (!next || *next > uint64_t(INT64_MAX) - format::SegmentAlignment)
       return Status(Code::InvalidArgument) << "the segments would have more bytes than a file can";
@@ -33,10 +33,14 @@ Status ContainerWriter::begin(std::span<const uint64_t> segmentSizes) {
   // The header comes last; until then its place is zero, and no reader takes the file for whole.
   static constexpr uint8_t Zeros[sizeof(format::Header)] = {};
   LORAC_TRY(file.write(Zeros));
-  if (!records.empty())
-    LORAC_TRY(file.padTo(format::SegmentAlignment));
+  LORAC_TRY(openSegment());
   hash = std::make_unique<Sha256>();
   return closeFullSegments();
+}
+
+/// Zeros up to where the current segment starts, if there is one more.
+Status ContainerWriter::openSegment() {
+  return current < records.size() ? file.padTo(records[current].offset) : Status::ok();
 }
 
 /// Ends the current segment where it is full, and those of size 0 after it.
@@ -45,8 +49,8 @@ Status ContainerWriter::closeFullSegments() {
     records[current].hash = hash->finish();
     hash = std::make_unique<Sha256>();
     inCurrent = 0;
-    if (++current < records.size())
-      LORAC_TRY(file.padTo(format::SegmentAlignment));
+    ++current;
+    LORAC_TRY(openSegment());
   }
   return Status::ok();
 }

@@ -33,8 +33,9 @@ class ContainerWriter {
 public:
   ContainerWriter(AtomicFile &file, const char (&magic)[4]);
 
-  /// Lays the segments out and reserves the header. InvalidArgument where no file is large enough.
-  Status begin(std::span<const uint64_t> segmentSizes);
+  /// Lays the segments out, the first `codeSegments` of them of code, and reserves the header.
+  /// InvalidArgument where no file is large enough.
+  Status begin(std::span<const uint64_t> segmentSizes, size_t codeSegments = 0);
   /// The next bytes of the segments, in their order; one call may end a segment and begin the next.
   Status append(std::span<const uint8_t> bytes);
   /// `count` zero bytes, as append.
@@ -49,6 +50,7 @@ public:
   std::span<const SegmentRecord> segments() const { return records; }
 
 private:
+  Status openSegment();
   Status closeFullSegments();
 
   AtomicFile &file;

@@ -457,7 +457,7 @@ flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program
   Block &block = program.getBody().front();
   for (plan::BufferOp op : block.getOps<plan::BufferOp>()) {
     numbers[op.getSymName()] = uint32_t(buffers.size());
-    auto name = builder->CreateSharedString(op.getSymName().str());
+    auto name = builder->CreateString(op.getSymName().str());
     auto offset = expr(*op.getOffset()), size = expr(op.getSize());
     buffers.push_back(fbs::CreateBuffer(
         *builder, name, fbs::Space(op.spaceKind()), offset, size, fbs::StepInput(op.inputKind()),
@@ -471,7 +471,7 @@ flatbuffers::Offset<fbs::Program> ModelWriter::programOf(plan::ProgramOp program
         continue;
       auto op = module.lookupSymbol<plan::WeightsOp>(attr.getBuffer().getValue());
       numbers[op.getSymName()] = uint32_t(buffers.size());
-      auto name = builder->CreateSharedString(op.getSymName().str());
+      auto name = builder->CreateString(op.getSymName().str());
       auto offset = expr(plan::Expr::constant(module.getContext(), *op.getOffset()).get());
       auto size = expr(plan::Expr::constant(module.getContext(), op.getSize()).get());
       buffers.push_back(fbs::CreateBuffer(*builder, name, fbs::Space::Weight, offset, size));
@@ -581,6 +581,8 @@ plan::ExprAttr ModelWriter::arenaBytes() {
 
 std::vector<uint8_t> ModelWriter::buildMetadata(std::span<const SegmentRecord> records) {
   Builder fresh(1 << 20);
+  // Compressed, a vtable beside its table costs less than the distance to one far away, a name the same.
+  fresh.DedupVtables(false);
   builder = &fresh;
 
   std::vector<fbs::Segment> segments;
@@ -813,7 +815,7 @@ FailureOr<ModelSummary> ModelWriter::write(const std::string &path) {
   for (uint64_t rest = weightBytes; rest > 0; rest -= std::min(rest, format::MaxWeightSegmentBytes))
     sizes.push_back(std::min(rest, format::MaxWeightSegmentBytes));
   ContainerWriter writer(*file, format::ModelMagic);
-  if (Status status = writer.begin(sizes); !status.isOk())
+  if (Status status = writer.begin(sizes, 1); !status.isOk())
     return report(module, status);
   if (Status status = writer.append(*codeSegment); !status.isOk())
     return report(module, status);

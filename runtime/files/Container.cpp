@@ -76,15 +76,16 @@ Result<Metadata> readMetadata(std::span<const uint8_t> bytes, const std::string 
 }
 
 Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint64_t metadataOffset,
-                   const Segments &segments) {
+                   const Segments &segments, uint32_t codeSegments) {
   if (!isAligned(segments))
     return corrupt(name) << "the list of segments does not start at a multiple of 8";
   uint64_t end = sizeof(format::Header);
   for (uint32_t i = 0; i < segments.size(); ++i) {
     const fbs::Segment &segment = *segments[i];
-    if (segment.offset() % format::SegmentAlignment != 0)
+    const uint64_t alignment = i < codeSegments ? format::CodeAlignment : format::SegmentAlignment;
+    if (segment.offset() % alignment != 0)
       return corrupt(name) << "segment " << i << " starts at " << segment.offset() << ", no multiple of "
-                           << format::SegmentAlignment;
+                           << alignment;
     if (segment.offset() < end)
       return corrupt(name) << "segment " << i << " starts at " << segment.offset()
                            << ", before what precedes it ends (" << end << ")";

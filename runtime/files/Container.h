@@ -32,10 +32,10 @@ struct Metadata {
 Result<Metadata> readMetadata(std::span<const uint8_t> bytes, const std::string &name, const char (&magic)[4],
                               std::string_view kind);
 
-/// Checks where the segments lie, from the header to the metadata at `metadataOffset`, and that what lies
-/// between is zero.
+/// Checks where the segments, the first `codeSegments` of them of code, lie, from the header to the metadata
+/// at `metadataOffset`, and that what lies between is zero.
 Status checkLayout(std::span<const uint8_t> bytes, const std::string &name, uint64_t metadataOffset,
-                   const Segments &segments);
+                   const Segments &segments, uint32_t codeSegments = 0);
 
 /// Checks each segment's digest, several at a time; `done(i)` is told each from any thread.
 Status checkDigests(std::span<const uint8_t> bytes, const std::string &name, const Segments &segments,

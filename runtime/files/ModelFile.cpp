@@ -57,8 +57,8 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::verify(MappedFile file, std:
   if (!fbs::VerifyModelBuffer(verifier))
     return Status(Code::CorruptFile) << name << ": metadata is no well-formed FlatBuffer of a model";
   const fbs::Model &root = *fbs::GetModel(metadata.bytes.data());
-  LORAC_TRY(container::checkLayout(bytes, name, metadata.offset, *root.segments()));
   const uint32_t firstWeight = root.first_weight_segment();
+  LORAC_TRY(container::checkLayout(bytes, name, metadata.offset, *root.segments(), firstWeight));
   LORAC_TRY(container::checkDigests(bytes, name, *root.segments(), [&](size_t i) {
     if (i >= firstWeight) // what was hashed need not stay: a 70B model is read through little memory
       file.release(root.segments()->Get(uint32_t(i))->offset(), root.segments()->Get(uint32_t(i))->size());

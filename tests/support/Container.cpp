@@ -18,6 +18,24 @@ Bytes read(const TempFolder &folder, std::string_view name) {
   return {text.begin(), text.end()};
 }
 
+TEST(ContainerWriter, PutsCodeRightAfterTheHeader) {
+  const TempFolder folder;
+  auto file = AtomicFile::create(folder.path("a"));
+  ASSERT_OK(file);
+  ContainerWriter writer(*file, format::ModelMagic);
+  ASSERT_OK(writer.begin(std::vector<uint64_t>{100, 50, 5000, 7}, 2));
+  ASSERT_OK(writer.append(Bytes(5157, 1)));
+  const uint64_t expected[] = {64, 192, 4096, 12288};
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(writer.segments()[i].offset, expected[i]) << i;
+  ASSERT_OK(writer.finish(Bytes(10, 2)));
+  ASSERT_OK(file->commit());
+  const Bytes bytes = read(folder, "a");
+  EXPECT_EQ(std::count(bytes.begin() + 64, bytes.begin() + 12288 + 7, 1), 5157);
+  EXPECT_EQ(bytes[164], 0);
+  EXPECT_EQ(bytes[192 + 50], 0);
+}
+
 TEST(ContainerWriter, WritesHeaderSegmentsAndMetadata) {
   TempFolder folder;
   const Bytes first(5000, 1), second, third(10, 3), metadata(3000, 0x5a);

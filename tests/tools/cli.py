@@ -168,7 +168,7 @@ class Output(Case):
         overhead = model["code_bytes"] + model["metadata_bytes"]
         padding = model["file_bytes"] - model["weight_bytes"] - overhead
         self.assertEqual(model["file_bytes"], self.model.stat().st_size)
-        self.assertTrue(0 <= padding < 3 * 4096, padding)  # the header, one segment of code and one of weights
+        self.assertTrue(0 <= padding < 4096, padding)  # the header, and zeros up to a page of weights
         # A count that gates: it was 420 KiB while each kernel numbered its ids by itself and the metadata lay uncompressed.
         self.assertLess(overhead, 128 << 10)
         bundle = json.loads(LORAC.ok("inspect", self.bundles["all-r8"], "--json"))

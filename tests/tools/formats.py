@@ -167,9 +167,9 @@ class Files(unittest.TestCase):
 
     def read(self, path):
         reader = model_reader.Reader(self.pages, path.read_bytes())
-        end = 64
-        for segment in reader.root["segments"]:
-            self.assertEqual(segment["offset"] % 4096, 0)
+        end, codes = 64, reader.root.get("first_weight_segment", 0)
+        for number, segment in enumerate(reader.root["segments"]):
+            self.assertEqual(segment["offset"] % (64 if number < codes else 4096), 0)
             self.assertFalse(any(reader.file[end:segment["offset"]]))
             end = segment["offset"] + segment["size"]
             self.assertEqual(hashlib.sha256(reader.file[segment["offset"]:end]).digest(), segment["hash"]["bytes"])

@@ -30,11 +30,11 @@ fbs::Hash hashOf(const Digest &digest) {
 
 /// The writer's layout, written a second time on purpose: support/Container.h has tests of its own.
 Bytes layOut(const char (&magic)[4], const std::vector<Bytes> &segments, std::vector<fbs::Segment> &records,
-             const EditSegments &edit, const std::function<Bytes()> &metadata) {
+             const EditSegments &edit, const std::function<Bytes()> &metadata, size_t codeSegments = 0) {
   records.assign(segments.size(), fbs::Segment());
   Bytes file(sizeof(format::Header), 0);
   for (size_t i = 0; i < segments.size(); ++i) {
-    file.resize(roundUp(file.size(), format::SegmentAlignment), 0);
+    file.resize(roundUp(file.size(), i < codeSegments ? 64 : 4096), 0);
     records[i] = fbs::Segment(file.size(), segments[i].size(), hashOf(sha256(segments[i])));
     file.insert(file.end(), segments[i].begin(), segments[i].end());
   }
@@ -402,8 +402,10 @@ Bytes TinyModel::bytes(const EditSegments &edit) {
   const size_t codeSegments = compressesCode ? model.first_weight_segment : 0;
   for (size_t i = 0; i < std::min(codeSegments, stored.size()); ++i)
     stored[i] = *compress(stored[i], FastCompression);
-  return layOut(format::ModelMagic, stored, model.segments, edit,
-                [&] { return pack<fbs::ModelT, fbs::Model>(model, fbs::ModelIdentifier()); });
+  return layOut(
+      format::ModelMagic, stored, model.segments, edit,
+      [&] { return pack<fbs::ModelT, fbs::Model>(model, fbs::ModelIdentifier()); },
+      model.first_weight_segment);
 }
 
 void TinyModel::updateFingerprint() {
