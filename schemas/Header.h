@@ -32,7 +32,7 @@ static_assert(sizeof(Header) == 64);
 constexpr char ModelMagic[4] = {'L', 'R', 'C', 'M'};
 constexpr char AdapterMagic[4] = {'L', 'R', 'C', 'A'};
 constexpr uint32_t HeaderVersion = 2;
-constexpr uint32_t ModelVersion = 2; ///< since its code is packed
+constexpr uint32_t ModelVersion = 3; ///< since its code is packed by opcodes
 constexpr uint32_t AdapterVersion = 1;
 constexpr uint64_t SegmentAlignment =
     4096; ///< whole pages, so that a device may read them where they are mapped

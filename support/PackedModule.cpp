@@ -1,43 +1,85 @@
 //===- PackedModule.cpp ---------------------------------------------------===//
 #include "support/PackedModule.h"
 
-#include "support/Checked.h"
-
 #include <unordered_map>
 
 namespace lorac::module {
+namespace {
+
+Status broken(const char *why) { return Status(Code::CorruptFile) << "packed module: " << why; }
+
+/// Calls `visit(index, kind, value, opcode)` for each word of the module; `opcode`, modulo Opcodes, is that
+/// of the instruction that it lies in, 0 in the module's header. A Plain word's value is the word itself.
+/// Both give what is wrong, or null.
+template <typename Visitor> const char *forEachWord(std::span<const uint32_t> packed, Visitor visit) {
+  const size_t words = packed[0];
+  size_t next = HeaderWords,
+         end = SpirvHeaderWords; // of the packed words, and of the instruction in the module
+  uint32_t opcode = 0;
+  for (size_t i = 0; i < words; ++i) {
+    if (next == packed.size())
+      return "it ends before its last word";
+    uint32_t kind = packed[next] >> KindShift, value = packed[next] & ValueMask;
+    ++next;
+    if (kind == Made && value == 1) {
+      if (next == packed.size())
+        return "it ends before its last word";
+      kind = Plain;
+      value = packed[next++];
+    } else if (kind == Made && value != 0) {
+      return "it has a word of no known kind";
+    }
+    if (i == end) {
+      if (kind != Plain || value >> 16 == 0)
+        return "an instruction does not say how long it is";
+      opcode = value % Opcodes;
+      end += value >> 16;
+    }
+    if (const char *why = visit(i, Kind(kind), value, opcode))
+      return why;
+  }
+  return next == packed.size() ? nullptr : "it goes on behind its last word";
+}
+
+} // namespace
 
 Result<std::vector<uint32_t>> unpack(std::span<const uint32_t> packed) {
-  const auto broken = [](const char *why) { return Status(Code::CorruptFile) << "packed module: " << why; };
   if (packed.size() < HeaderWords)
     return broken("it has no header");
-  const uint64_t words = packed[0], kept = packed[1], shared = packed[2];
-  if (HeaderWords + kept + ceilDiv(words, KindsAWord) != packed.size())
-    return broken("its header gives it another size");
-  const std::span<const uint32_t> keptWords = packed.subspan(HeaderWords, size_t(kept)),
-                                  kinds = packed.subspan(HeaderWords + size_t(kept));
-  std::vector<uint32_t> result(static_cast<size_t>(words));
+  if (packed[0] > packed.size() - HeaderWords)
+    return broken("it ends before its last word");
+  // What is told of later comes before it is made, so everything that is made gets its id first.
+  std::vector<std::vector<uint32_t>> made(Opcodes);
+  uint32_t next = packed[1] + 1;
+  const auto number = [&](size_t, Kind kind, uint32_t, uint32_t opcode) -> const char * {
+    if (kind == Made)
+      made[opcode].push_back(next++);
+    return nullptr;
+  };
+  if (const char *why = forEachWord(packed, number))
+    return broken(why);
+  std::vector<uint32_t> result(packed[0]);
   std::unordered_map<uint32_t, uint32_t> names;
-  uint32_t next = uint32_t(shared) + 1;
-  size_t taken = 0;
-  for (size_t i = 0; i < result.size(); ++i) {
-    const uint32_t kind = kinds[i / KindsAWord] >> (i % KindsAWord * 2) & 3;
-    if (kind == Made) {
-      result[i] = next++;
-      continue;
+  std::vector<uint32_t> count(Opcodes, 0); // of each opcode made so far
+  const auto fill = [&](size_t i, Kind kind, uint32_t value, uint32_t opcode) -> const char * {
+    if (kind == Plain) {
+      result[i] = value;
+    } else if (kind == Made) {
+      result[i] = made[opcode][count[opcode]++];
+    } else if (kind == Shared) {
+      result[i] = names.emplace(value, uint32_t(names.size()) + 1).first->second;
+    } else {
+      const uint32_t of = value >> DistanceBits, which = (count[of] - value) & DistanceMask;
+      if (which >= made[of].size())
+        return "it names what no instruction makes";
+      result[i] = made[of][which];
     }
-    if (taken == keptWords.size())
-      return broken("it keeps too few words");
-    const uint32_t word = keptWords[taken++];
-    if (kind == Plain)
-      result[i] = word;
-    else if (kind == Back)
-      result[i] = next - word;
-    else
-      result[i] = names.emplace(word, uint32_t(names.size()) + 1).first->second;
-  }
-  if (taken != keptWords.size() || names.size() != shared)
-    return broken("it keeps other words than it takes");
+    return nullptr;
+  };
+  if (const char *why = forEachWord(packed, fill))
+    return broken(why);
+  if (names.size() != packed[1])
+    return broken("it has another number of ids outside its functions");
   return result;
 }
 

@@ -1,8 +1,8 @@
 //===- PackedModule.h - SPIR-V as a model file holds it ---------*- C++ -*-===//
 // Kernels of a model have most of their code in common, but for the numbers of its values: each module counts
-// its own. Here what a function computes is told by how far back it was made, so that equal pieces of
-// different modules are equal bytes, which compress to nothing (docs/decisions/0016). docs/formats/model.md
-// describes it word by word.
+// its own, and an instruction more changes all behind it. Here what a function computes is told as the third
+// last addition, the label after next: equal pieces of different modules are equal bytes, which compress to
+// nothing (docs/decisions/0016). docs/formats/model.md describes it word by word.
 #ifndef LORAC_SUPPORT_PACKEDMODULE_H
 #define LORAC_SUPPORT_PACKEDMODULE_H
 
@@ -14,22 +14,29 @@
 
 namespace lorac::module {
 
-/// What a word of the module is. Kinds stand two bits each, 16 in a word, the first lowest.
+/// What a word is, in its two highest bits; the rest is its value.
 enum Kind : uint32_t {
-  Plain,  ///< the next word kept
-  Made,   ///< the next number of what functions make
-  Back,   ///< what functions made so many numbers before the next: the next word kept, modulo 2^32
-  Shared, ///< an id from outside the functions: the next word kept is its name
+  Plain,  ///< a word of the module as it stands
+  Made,   ///< 0: the id of what this instruction makes, in a function; 1: the next word is as it stands
+  Back,   ///< the id of something made: of which opcode, and how many of that opcode ago
+  Shared, ///< an id from outside the functions, by a name
 };
-constexpr uint32_t KindsAWord = 16;
+constexpr unsigned KindShift = 30;
+constexpr uint32_t ValueMask = (1u << KindShift) - 1;
+/// A value of Back: the opcode, modulo what it has room for, then the distance, modulo likewise: 1 is the one
+/// made last of that opcode, 0 the next.
+constexpr unsigned DistanceBits = 20;
+constexpr uint32_t DistanceMask = (1u << DistanceBits) - 1;
+constexpr uint32_t Opcodes = 1u << (KindShift - DistanceBits);
 
-/// Words before those that are kept: how many the module has, how many are kept, how many ids it has outside
-/// its functions. Kinds follow those that are kept.
-constexpr uint32_t HeaderWords = 3;
+/// Words before the module's: how many it has, how many ids it has outside its functions.
+constexpr uint32_t HeaderWords = 2;
+/// SPIR-V's own header; instructions follow (SPIR-V specification, 2.3).
+constexpr uint32_t SpirvHeaderWords = 5;
 
 /// The module: names outside the functions get the ids 1, 2, ... in order of their appearance, what functions
-/// make the ids after these. CorruptFile, without a file's name, where the words are no such module; what it
-/// holds is not looked at.
+/// make the ids after these. CorruptFile, without a file's name, where the words are no such module; what its
+/// instructions are is not looked at.
 Result<std::vector<uint32_t>> unpack(std::span<const uint32_t> packed);
 
 } // namespace lorac::module

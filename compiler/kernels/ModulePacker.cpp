@@ -1,11 +1,11 @@
 //===- ModulePacker.cpp ---------------------------------------------------===//
 #include "compiler/kernels/ModulePacker.h"
 
-#include "support/Checked.h"
 #include "support/PackedModule.h"
 
 #include <spirv-tools/libspirv.h>
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <unordered_map>
@@ -14,7 +14,7 @@ namespace lorac {
 namespace {
 
 // SPIR-V specification, sections 2.3 and 3.32.
-constexpr size_t SpirvHeaderWords = 5, BoundWord = 3;
+constexpr size_t BoundWord = 3;
 constexpr uint16_t OpFunction = 54;
 
 bool isId(spv_operand_type_t type) {
@@ -36,9 +36,14 @@ struct Reader {
     size_t word;
     bool defines;
   };
-  std::vector<Id> ids;                         ///< in the order of words
-  std::unordered_map<uint32_t, uint32_t> made; ///< by id: which of those that functions define
-  size_t at = SpirvHeaderWords;
+  struct Made {
+    uint32_t opcode; ///< modulo module::Opcodes
+    uint32_t which;  ///< of those that instructions of this opcode make
+  };
+  std::vector<Id> ids;                                                     ///< in the order of words
+  std::unordered_map<uint32_t, Made> made;                                 ///< by id, what functions define
+  std::vector<uint32_t> count = std::vector<uint32_t>(module::Opcodes, 0); ///< of these by opcode
+  size_t at = module::SpirvHeaderWords;
   bool inFunctions = false;
 
   static spv_result_t instruction(void *user, const spv_parsed_instruction_t *instruction) {
@@ -50,8 +55,9 @@ struct Reader {
         continue;
       const bool defines = operand.type == SPV_OPERAND_TYPE_RESULT_ID && reader.inFunctions;
       reader.ids.push_back({reader.at + operand.offset, defines});
+      const uint32_t opcode = instruction->opcode % module::Opcodes;
       if (defines)
-        reader.made.emplace(instruction->result_id, uint32_t(reader.made.size()));
+        reader.made.emplace(instruction->result_id, Made{opcode, reader.count[opcode]++});
     }
     reader.at += instruction->num_words;
     return SPV_SUCCESS;
@@ -68,36 +74,45 @@ Result<std::vector<uint32_t>> packModule(std::span<const uint32_t> words) {
                      nullptr) != SPV_SUCCESS)
     return Status(Code::Internal) << "a module of ours cannot be read; report it";
 
-  std::vector<uint32_t> kept, kinds(ceilDiv(words.size(), size_t(module::KindsAWord)), 0);
-  std::set<uint32_t> shared;
-  const auto tell = [&](size_t word, module::Kind kind) {
-    kinds[word / module::KindsAWord] |= kind << (word % module::KindsAWord * 2);
+  std::vector<uint32_t> packed = {uint32_t(words.size()), 0};
+  const auto tell = [&](module::Kind kind, uint32_t value) {
+    packed.push_back(uint32_t(kind) << module::KindShift | value);
   };
-  uint32_t next = 0; // of what functions made
+  const auto keep = [&](uint32_t word) {
+    if (word > module::ValueMask)
+      tell(module::Made, 1);
+    packed.push_back(word);
+  };
+  std::set<uint32_t> shared;
+  std::vector<uint32_t> count(module::Opcodes, 0); // of each opcode made so far
+  uint32_t largestCount = 0, largestName = 0;
   auto id = reader.ids.begin();
   for (size_t i = 0; i < words.size(); ++i) {
+    if (i == BoundWord) {
+      keep(0); // known below
+      continue;
+    }
     if (id == reader.ids.end() || id->word != i) {
-      kept.push_back(words[i]);
+      keep(words[i]);
       continue;
     }
     const auto made = reader.made.find(words[i]);
-    if (id->defines) {
-      tell(i, module::Made);
-      ++next;
-    } else if (made != reader.made.end()) {
-      tell(i, module::Back);
-      kept.push_back(next - made->second);
-    } else {
-      tell(i, module::Shared);
-      kept.push_back(words[i]);
+    if (made == reader.made.end()) {
+      tell(module::Shared, words[i] & module::ValueMask);
       shared.insert(words[i]);
+      largestName = std::max(largestName, words[i]);
+    } else if (const auto [opcode, which] = made->second; id->defines) {
+      tell(module::Made, 0);
+      largestCount = std::max(largestCount, ++count[opcode]);
+    } else {
+      tell(module::Back, opcode << module::DistanceBits | ((count[opcode] - which) & module::DistanceMask));
     }
     ++id;
   }
-  kept[BoundWord] = uint32_t(shared.size()) + next + 1;
-  std::vector<uint32_t> packed = {uint32_t(words.size()), uint32_t(kept.size()), uint32_t(shared.size())};
-  packed.insert(packed.end(), kept.begin(), kept.end());
-  packed.insert(packed.end(), kinds.begin(), kinds.end());
+  if (largestCount > module::DistanceMask || largestName > module::ValueMask)
+    return Status(Code::Internal) << "a module of ours is too large; report it";
+  packed[1] = uint32_t(shared.size());
+  packed[module::HeaderWords + BoundWord] = uint32_t(shared.size() + reader.made.size()) + 1;
   return packed;
 }
 

@@ -42,8 +42,7 @@ constexpr uint32_t MaxLinks = 64; ///< of a chain
 constexpr uint32_t PageTokens = 16;
 constexpr uint32_t NoSite = 0xffffffff; ///< head_site where no site gives the logits
 constexpr uint32_t SpirvMagic = 0x07230203;
-constexpr uint64_t LeastCodeBytes =
-    (module::HeaderWords + 5) * sizeof(uint32_t); ///< SPIR-V's own header is 5
+constexpr uint64_t LeastCodeBytes = (module::HeaderWords + module::SpirvHeaderWords) * sizeof(uint32_t);
 
 struct SymbolRow {
   std::string_view name;
@@ -601,7 +600,7 @@ private:
     if (!rangeInside(variant.offset(), variant.size(), code.size()))
       return at() << "has code (offset " << variant.offset() << ", " << variant.size()
                   << " bytes) that ends after its segment's " << code.size() << " bytes";
-    uint32_t first; // that is kept; a module begins with one of these
+    uint32_t first; // of the module
     std::memcpy(&first, code.data() + variant.offset() + module::HeaderWords * sizeof(uint32_t),
                 sizeof(first));
     if (first != SpirvMagic)

@@ -11,30 +11,116 @@ namespace {
 using Words = std::vector<uint32_t>;
 using module::unpack;
 
-TEST(PackedModule, WordsOfEachKind) {
-  // Kinds, from the lowest bits: Plain, Shared, Shared, Made, Back, Shared, Made, Back.
-  const uint32_t kinds = 0 | 3 << 2 | 3 << 4 | 1 << 6 | 2 << 8 | 3 << 10 | 1 << 12 | 2 << 14;
-  auto words = unpack(Words{8, 6, 2, 77, 4000, 9, 1, 4000, 2, kinds});
-  ASSERT_OK(words);
-  // 4000 and 9 become 1 and 2; what is made 3 and 4.
-  EXPECT_EQ(*words, (Words{77, 1, 2, 3, 3, 1, 4, 3}));
+constexpr uint32_t MadeWord = 1u << 30, NextWord = MadeWord | 1;
+constexpr uint32_t back(uint32_t opcode, uint32_t distance) {
+  return 2u << 30 | opcode << 20 | (distance & 0xfffff);
+}
+constexpr uint32_t shared(uint32_t name) { return 3u << 30 | name; }
+constexpr uint32_t head(uint32_t words, uint32_t opcode) { return words << 16 | opcode; }
+
+/// A packed module: its header, SPIR-V's header as 10 to 14, and these words.
+Words packed(uint32_t shared, uint32_t words, const Words &instructions) {
+  Words all = {words, shared, 10, 11, 12, 13, 14};
+  all.insert(all.end(), instructions.begin(), instructions.end());
+  return all;
 }
 
-TEST(PackedModule, WhatIsMadeLaterIsNegative) {
-  auto words = unpack(Words{2, 1, 0, uint32_t(-1), 2 | 1 << 2});
+TEST(PackedModule, WordsOfEachKind) {
+  auto words = unpack(packed(2, 5 + 3 + 4 + 4 + 2,
+                             {
+                                 head(3, 61),
+                                 shared(4000),
+                                 MadeWord, // makes 3
+                                 head(4, 128),
+                                 shared(9),
+                                 MadeWord,
+                                 back(61, 1), // makes 4
+                                 head(4, 61),
+                                 shared(4000),
+                                 MadeWord,
+                                 back(128, 1), // makes 5
+                                 head(2, 400),
+                                 NextWord,
+                                 0xc0000005, // a number with high bits
+                             }));
   ASSERT_OK(words);
-  EXPECT_EQ(*words, (Words{2, 1}));
+  EXPECT_EQ(*words, (Words{10, 11, 12, 13, 14,    //
+                           head(3, 61), 1, 3,     // 4000 is the first name
+                           head(4, 128), 2, 4, 3, //
+                           head(4, 61), 1, 5, 4,  //
+                           head(2, 400), 0xc0000005}));
+}
+
+TEST(PackedModule, CountsWithinAnOpcodeForthAndBack) {
+  // The label after next, the last one, the next one, and the value two of its kind ago.
+  auto words = unpack(packed(0, 5 + 2 + 2 + 2 + 4 + 2 + 2 + 2,
+                             {
+                                 head(2, 129),
+                                 MadeWord, // 1
+                                 head(2, 248),
+                                 MadeWord, // 2
+                                 head(2, 129),
+                                 MadeWord, // 3
+                                 head(4, 250),
+                                 back(248, uint32_t(-1)),
+                                 back(248, 1),
+                                 back(248, 0), //
+                                 head(2, 248),
+                                 MadeWord, // 4
+                                 head(2, 248),
+                                 MadeWord, // 5
+                                 head(2, 249),
+                                 back(129, 2),
+                             }));
+  ASSERT_OK(words);
+  EXPECT_EQ(*words, (Words{10,
+                           11,
+                           12,
+                           13,
+                           14,
+                           head(2, 129),
+                           1,
+                           head(2, 248),
+                           2,
+                           head(2, 129),
+                           3, //
+                           head(4, 250),
+                           5,
+                           2,
+                           4,
+                           head(2, 248),
+                           4,
+                           head(2, 248),
+                           5,
+                           head(2, 249),
+                           1}));
+}
+
+TEST(PackedModule, OpcodesCountModulo1024) {
+  auto words = unpack(packed(0, 5 + 2 + 2, {head(2, 4421), MadeWord, head(2, 249), back(4421 % 1024, 1)}));
+  ASSERT_OK(words);
+  EXPECT_EQ(*words, (Words{10, 11, 12, 13, 14, head(2, 4421), 1, head(2, 249), 1}));
 }
 
 TEST(PackedModule, RejectsWhatIsNone) {
-  EXPECT_STATUS(unpack({}), Code::CorruptFile, "packed module: it has no header");
-  EXPECT_STATUS(unpack(Words{1, 1, 0, 7}), Code::CorruptFile, "its header gives it another size");
-  EXPECT_STATUS(unpack(Words{1, 1, 0, 7, 0, 0}), Code::CorruptFile, "its header gives it another size");
-  EXPECT_STATUS(unpack(Words{UINT32_MAX, UINT32_MAX, 0, 7, 0}), Code::CorruptFile, "another size");
-  EXPECT_STATUS(unpack(Words{2, 1, 0, 7, 0}), Code::CorruptFile, "it keeps too few words");
-  EXPECT_STATUS(unpack(Words{1, 1, 0, 7, 1}), Code::CorruptFile, "it keeps other words than it takes");
-  EXPECT_STATUS(unpack(Words{1, 1, 0, 7, 3}), Code::CorruptFile, "it keeps other words than it takes");
-  EXPECT_STATUS(unpack(Words{1, 1, 2, 7, 3}), Code::CorruptFile, "it keeps other words than it takes");
+  const auto expect = [](const Words &words, const char *why) {
+    EXPECT_STATUS(unpack(words), Code::CorruptFile, std::string("packed module: ") + why);
+  };
+  expect({}, "it has no header");
+  expect({0}, "it has no header");
+  expect({1, 0}, "it ends before its last word");
+  expect({UINT32_MAX, 0, 7}, "it ends before its last word");
+  expect(packed(0, 6, {}), "it ends before its last word");
+  expect(packed(0, 7, {head(2, 9), NextWord}), "it ends before its last word");
+  expect(packed(0, 5, {7}), "it goes on behind its last word");
+  expect(packed(0, 7, {head(2, 9), MadeWord | 2}), "it has a word of no known kind");
+  expect(packed(0, 6, {9}), "an instruction does not say how long it is");
+  expect(packed(0, 6, {MadeWord}), "an instruction does not say how long it is");
+  expect(packed(0, 7, {head(2, 9), back(248, 1)}), "it names what no instruction makes");
+  expect(packed(0, 9, {head(2, 248), MadeWord, head(2, 249), back(248, 2)}), "it names what no instruction");
+  expect(packed(0, 9, {head(2, 248), MadeWord, head(2, 249), back(248, 0)}), "it names what no instruction");
+  expect(packed(0, 7, {head(2, 9), shared(1)}), "it has another number of ids outside its functions");
+  expect(packed(2, 7, {head(2, 9), shared(1)}), "it has another number of ids outside its functions");
 }
 
 } // namespace

@@ -237,21 +237,34 @@ class Files(unittest.TestCase):
         code = model_reader.decompress(reader.file[segment["offset"]:segment["offset"] + segment["size"]])
         for variant in (variant for owner in root["kernels"] + root["chains"] for variant in owner["variants"]):
             words = struct.unpack_from(f"<{variant['size'] // 4}I", code, variant["offset"])
-            count, kept, outside = words[:3]
-            self.assertEqual(3 + kept + -(-count // 16), len(words))
-            taken, kinds, names, following, module = iter(words[3:3 + kept]), words[3 + kept:], {}, outside + 1, []
-            for i in range(count):
-                kind = kinds[i // 16] >> i % 16 * 2 & 3
+            count, outside = words[:2]
+            # (kind, value, opcode of the instruction) of each word.
+            rest, told, end, opcode = iter(words[2:]), [], 5, 0
+            for word in rest:
+                kind, value = word >> 30, word & 0x3FFFFFFF
+                if (kind, value) == (1, 1):
+                    kind, value = 0, next(rest)
+                if len(told) == end:
+                    opcode, end = value % 1024, end + (value >> 16)
+                told.append((kind, value, opcode))
+            self.assertEqual(len(told), count)
+            made, names, seen, module, following = {}, {}, {}, [], outside + 1
+            for kind, value, opcode in told:
                 if kind == 1:
-                    module.append(following)
+                    self.assertEqual(value, 0)
+                    made.setdefault(opcode, []).append(following)
                     following += 1
+            for kind, value, opcode in told:
+                if kind == 1:
+                    module.append(made[opcode][seen.get(opcode, 0)])
+                    seen[opcode] = seen.get(opcode, 0) + 1
                 elif kind == 2:
-                    module.append((following - next(taken)) % 2**32)
+                    module.append(made[value >> 20][(seen.get(value >> 20, 0) - value) % 2**20])
                 elif kind == 3:
-                    module.append(names.setdefault(next(taken), len(names) + 1))
+                    module.append(names.setdefault(value, len(names) + 1))
                 else:
-                    module.append(next(taken))
-            self.assertEqual((list(taken), len(names)), ([], outside))
+                    module.append(value)
+            self.assertEqual(len(names), outside)
             # SPIR-V 2.3: the header says one more than the highest id; instructions lie end to end up to the last.
             self.assertEqual((module[0], module[3]), (0x07230203, following))
             at, opcodes = 5, set()

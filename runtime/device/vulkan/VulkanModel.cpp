@@ -114,12 +114,13 @@ Status VulkanModel::fill(std::span<const size_t> expected) {
     kernels.merge(
         Program::pipelinesOf(*model.metadata().programs()->Get(uint32_t(program)), pipelines, true));
   const auto &weights = memory.allocations(fbs::Space::Weight);
-  const bool isOfHost = std::all_of(weights.begin(), weights.end(), [](const Allocation &allocation) {
+  const auto isFilled = [](const Allocation &allocation) { return allocation.filled; };
+  const auto callsNothing = [](const Allocation &allocation) {
     return allocation.filled || (allocation.mapped && allocation.coherent);
-  });
-  if (kernels.empty() || !isOfHost)
+  };
+  if (kernels.empty() || !std::all_of(weights.begin(), weights.end(), callsNothing))
     return uploadWeights();
-  if (std::all_of(weights.begin(), weights.end(), [](const Allocation &all) { return all.filled; }))
+  if (std::all_of(weights.begin(), weights.end(), isFilled))
     return pipelines.make(*context, kernels, counts);
   DeviceCounters apart;
   Status uploaded, made;

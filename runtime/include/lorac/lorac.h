@@ -175,9 +175,9 @@ typedef struct lorac_engine_options {
 } lorac_engine_options;
 
 /** `options` may be null. Uploads the weights (a device that computes on the CPU reads them where the file is
- * mapped, so that processes share them); a step makes the pipelines of what it runs first:
- * LORAC_DEVICE_UNAVAILABLE where no device will do, LORAC_INVALID_ARGUMENT for an option outside the model's
- * limits. */
+ * mapped, so that processes share them; with ",deny=hostvisible" it gets a copy too); a step makes the
+ * pipelines of what it runs first: LORAC_DEVICE_UNAVAILABLE where no device will do, LORAC_INVALID_ARGUMENT
+ * for an option outside the model's limits. */
 lorac_code lorac_engine_create(const lorac_model *model, const lorac_engine_options *options,
                                lorac_engine **engine, lorac_error *error);
 void lorac_engine_destroy(lorac_engine *engine);

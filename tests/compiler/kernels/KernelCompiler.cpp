@@ -277,13 +277,13 @@ TEST(ModulePacker, KernelsShareTheirWords) {
   };
   const std::vector<uint32_t> plain = wordsOf(linear({{"ROWS", 8}})),
                               biased = wordsOf(linear({{"ROWS", 8}, {"HAS_BIAS", 1}}));
-  EXPECT_LT(bytesOf({plain, biased}), bytesOf({plain}) * 4 / 3);
+  EXPECT_LT(bytesOf({plain, biased}), bytesOf({plain}) * 7 / 6) << bytesOf({plain, biased});
   std::vector<std::vector<uint32_t>> links;
   for (const ChainLink &link : typicalChain())
     links.push_back(wordsOf(link.kernel));
   const size_t apart = bytesOf(links);
   links.push_back(compileChain(typicalChain())->spirv);
-  EXPECT_LT(bytesOf(links), apart * 2);
+  EXPECT_LT(bytesOf(links), apart * 3 / 2) << bytesOf(links) << " " << apart;
 }
 
 TEST(KernelCompiler, SameRequestSameWordsInAnyThread) {

@@ -478,9 +478,8 @@ TEST(Plan, ReadsNeedsFromAModelFile) {
 
 TEST(Plan, RejectsCodeThatIsNoShader) {
   test::TinyModel tiny = test::deviceTestModel();
-  constexpr size_t FirstInstruction = (module::HeaderWords + 5) * 4;
-  tiny.segments[0][FirstInstruction] = 0; // its length
-  tiny.segments[0][FirstInstruction + 2] = 0;
+  constexpr size_t FirstInstruction = (module::HeaderWords + module::SpirvHeaderWords) * 4;
+  tiny.segments[0][FirstInstruction + 3] = 0x10; // 4096 words more than it has
   test::ParsedModel model = test::parsed(std::move(tiny));
   ASSERT_TRUE(model.file);
   EXPECT_STATUS(modelNeeds(*model.file, test::deviceTestSymbols()), Code::CorruptFile,
@@ -491,10 +490,9 @@ TEST(Plan, RejectsCodeThatIsNoShader) {
   ++tiny.segments[0][1]; // 256 words more than it has
   model = test::parsed(std::move(tiny));
   ASSERT_TRUE(model.file);
-  EXPECT_STATUS(
-      modelNeeds(*model.file, test::deviceTestSymbols()), Code::CorruptFile,
-      "test.lorac: kernel 'embed', variant 'texel': packed module: its header gives it another size; "
-      "compile the model again");
+  EXPECT_STATUS(modelNeeds(*model.file, test::deviceTestSymbols()), Code::CorruptFile,
+                "test.lorac: kernel 'embed', variant 'texel': packed module: it ends before its last word; "
+                "compile the model again");
 }
 
 TEST(Plan, PrefersRealDevices) {

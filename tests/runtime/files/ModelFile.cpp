@@ -405,10 +405,10 @@ TEST(ModelFile, RejectsMisalignedVectors) {
 }
 
 TEST(ModelFile, RejectsFormatVersion) {
-  EXPECT_STATUS(edited([](TinyModel &t) { t.model.version = 3; }), Code::Unsupported,
-                "format version is 3, this Lorac knows versions up to 2");
-  EXPECT_STATUS(edited([](TinyModel &t) { t.model.version = 1; }), Code::Unsupported,
-                "format version is 1, this Lorac reads version 2; compile the model again");
+  EXPECT_STATUS(edited([](TinyModel &t) { t.model.version = 4; }), Code::Unsupported,
+                "format version is 4, this Lorac knows versions up to 3");
+  EXPECT_STATUS(edited([](TinyModel &t) { t.model.version = 2; }), Code::Unsupported,
+                "format version is 2, this Lorac reads version 3; compile the model again");
   EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.version = 0; }), "format version is 0");
 }
 
@@ -906,11 +906,11 @@ TEST(ModelFile, RejectsCodeAlignment) {
 }
 
 TEST(ModelFile, RejectsCodeTooSmall) {
-  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 28; }), "at least 32 bytes");
+  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 24; }), "at least 28 bytes");
 }
 
 TEST(ModelFile, RejectsCodePastItsSegment) {
-  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 4096; }), "ends after its segment's 396 bytes");
+  EXPECT_CORRUPT(withVariant([](auto &v) { v.size = 4096; }), "ends after its segment's 308 bytes");
   EXPECT_CORRUPT(withVariant([](auto &v) { v.offset = UINT64_MAX - 3; }), "ends after its segment's");
 }
 
@@ -919,7 +919,7 @@ TEST(ModelFile, RejectsOverlappingCode) {
     t.model.kernels[1]->variants[0]->offset = t.model.kernels[0]->variants[0]->offset;
   }));
   EXPECT_CORRUPT(edited([](TinyModel &t) { t.model.kernels[0]->variants[0]->size += 4; }),
-                 "has code (offset 36, 36 bytes) that overlaps another's at 0");
+                 "has code (offset 28, 28 bytes) that overlaps another's at 0");
 }
 
 TEST(ModelFile, RejectsTooManyVariants) {
@@ -936,7 +936,7 @@ TEST(ModelFile, RejectsTooManyVariants) {
 }
 
 TEST(ModelFile, RejectsOtherCode) {
-  EXPECT_CORRUPT(edited([](TinyModel &t) { t.segments[0][12] ^= 1; }), "has code that is no SPIR-V module");
+  EXPECT_CORRUPT(edited([](TinyModel &t) { t.segments[0][8] ^= 1; }), "has code that is no SPIR-V module");
 }
 
 // ---- chains

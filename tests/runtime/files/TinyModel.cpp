@@ -419,16 +419,19 @@ void TinyModel::updateFingerprint() {
 }
 
 std::vector<uint32_t> packPlainly(std::span<const uint32_t> words) {
-  std::vector<uint32_t> packed = {uint32_t(words.size()), uint32_t(words.size()), 0};
-  packed.insert(packed.end(), words.begin(), words.end());
-  packed.resize(packed.size() + (words.size() + module::KindsAWord - 1) / module::KindsAWord, 0);
+  std::vector<uint32_t> packed = {uint32_t(words.size()), 0};
+  for (uint32_t word : words) {
+    if (word > module::ValueMask)
+      packed.push_back(module::Made << module::KindShift | 1);
+    packed.push_back(word);
+  }
   return packed;
 }
 
 TinyModel tinyModel() {
   TinyModel tiny;
   fbs::ModelT &model = tiny.model;
-  model.version = 2;
+  model.version = 3;
   addBase(model, "block.k.weight", {4, 8});
   addBase(model, "block.norm.weight", {8});
   addBase(model, "block.o.weight", {8, 8});
@@ -571,7 +574,7 @@ TinyModel chainedModel(const std::function<void(fbs::ChainT &, fbs::CommandT &)>
 TinyModel minimalModel() {
   TinyModel tiny;
   fbs::ModelT &model = tiny.model;
-  model.version = 2;
+  model.version = 3;
   addBase(model, "embedding.weight", {Vocabulary, Hidden});
   tiny.updateFingerprint();
   tiny.segments.resize(2);
