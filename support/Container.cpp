@@ -38,7 +38,7 @@ Status ContainerWriter::begin(std::span<const uint64_t> segmentSizes, size_t cod
   return closeFullSegments();
 }
 
-/// Zeros up to where the current segment starts, if there is one more.
+/// Zeros up to where the current segment starts, if there is one more: no multiple of that lies between.
 Status ContainerWriter::openSegment() {
   return current < records.size() ? file.padTo(records[current].offset) : Status::ok();
 }

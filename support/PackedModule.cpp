@@ -13,8 +13,8 @@ Status broken(const char *why) { return Status(Code::CorruptFile) << "packed mod
 /// Both give what is wrong, or null.
 template <typename Visitor> const char *forEachWord(std::span<const uint32_t> packed, Visitor visit) {
   const size_t words = packed[0];
-  size_t next = HeaderWords,
-         end = SpirvHeaderWords; // of the packed words, and of the instruction in the module
+  size_t next = HeaderWords;     // of the packed words
+  size_t end = SpirvHeaderWords; // of the instruction, in the module's words
   uint32_t opcode = 0;
   for (size_t i = 0; i < words; ++i) {
     if (next == packed.size())

@@ -83,12 +83,14 @@ Result<std::vector<uint32_t>> packModule(std::span<const uint32_t> words) {
       tell(module::Made, 1);
     packed.push_back(word);
   };
+  size_t bound = 0; // where it stands
   std::set<uint32_t> shared;
   std::vector<uint32_t> count(module::Opcodes, 0); // of each opcode made so far
   uint32_t largestCount = 0, largestName = 0;
   auto id = reader.ids.begin();
   for (size_t i = 0; i < words.size(); ++i) {
     if (i == BoundWord) {
+      bound = packed.size();
       keep(0); // known below
       continue;
     }
@@ -112,7 +114,7 @@ Result<std::vector<uint32_t>> packModule(std::span<const uint32_t> words) {
   if (largestCount > module::DistanceMask || largestName > module::ValueMask)
     return Status(Code::Internal) << "a module of ours is too large; report it";
   packed[1] = uint32_t(shared.size());
-  packed[module::HeaderWords + BoundWord] = uint32_t(shared.size() + reader.made.size()) + 1;
+  packed[bound] = uint32_t(shared.size() + reader.made.size()) + 1;
   return packed;
 }
 

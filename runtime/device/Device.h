@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -118,10 +119,10 @@ struct DeviceOptions {
   /// another driver or cannot be read or written is as if there were none. It holds code for the device:
   /// whoever can write to the folder can as well change the program.
   std::string pipelineCache;
-  /// Programs that will run: their pipelines are made at once, beside the copying of weights if there is any,
-  /// where that takes no turn of the device's queue. What is not named here, or not made then, is made when
-  /// it first runs.
-  std::vector<size_t> programs;
+  /// Programs that will run, and how many times at most: their pipelines are made at once, beside the copying
+  /// of weights if there is any, where that takes no turn of the device's queue; what would pay only after
+  /// more runs is not made. What is not named here, or not made then, is made when it first runs.
+  std::map<size_t, uint64_t> programs;
 };
 
 /// Opens `model` on the device of `spec`: picks a variant for each kernel (the first that the device

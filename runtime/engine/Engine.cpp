@@ -158,7 +158,7 @@ Result<std::shared_ptr<Engine>> Engine::open(std::shared_ptr<const ModelFile> mo
                findStepPrograms(*model, lorac::symbolValues(*model, plan.symbols)));
   for (const ExpectedStep &step : options.expected)
     if (const StepProgram *program = chooseProgram(programs, step.rows, step.adapters))
-      deviceOptions.programs.push_back(program->program);
+      deviceOptions.programs[program->program] += step.times;
   LORAC_ASSIGN(std::unique_ptr<DeviceModel> device,
                openDevice(options.device, *model, plan.symbols, deviceOptions));
   return create(std::move(model), options, std::move(device));

@@ -26,10 +26,11 @@ namespace lorac {
 
 class Engine;
 
-/// A step that is known to come when an engine is opened.
+/// Steps that are known to come when an engine is opened.
 struct ExpectedStep {
   uint64_t rows = 0;
-  bool adapters = false; ///< some of its rows have a stack
+  bool adapters = false; ///< some of their rows have a stack
+  uint64_t times = 1;    ///< how many of them
 };
 
 struct EngineOptions {

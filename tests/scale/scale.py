@@ -200,7 +200,7 @@ class Scale:
         model = self.folder / "one.lorac"
         self.lorac.ok("compile", made.folder, "-o", model)
         one = self.lorac.run_json(model, "--tokens", "1,2", "--max-tokens", 1, "--stats")["stats"]["allocations"]
-        self.expect(stats["weight_bytes"] > 2 * GiB, f"{name}: {stats['weight_bytes']} bytes of weights do not pass 2 GiB")
+        self.expect(stats["allocated_bytes"] > 2 * GiB, f"{name}: the device's {stats['allocated_bytes']} bytes do not pass 2 GiB")
         self.expect(stats["allocations"] - one + 1 >= allocations,
                     f"{name}: {stats['allocations']} allocations, {one} of a small model: its weights do not span {allocations}")
 

@@ -86,11 +86,11 @@ Status Session::add(const PromptRequest &request, GenerationRequest &engineReque
   // The prompt by as many rows as a step has, what is left of it, then a row a token.
   const uint64_t rows = options.maxRows != 0 ? options.maxRows : modelFile->metadata().max_rows();
   const bool adapters = !request.adapters.empty();
-  expected = {{std::min(prompt, rows), adapters}};
+  expected = {{std::min(prompt, rows), adapters, std::max<uint64_t>(prompt / rows, 1)}};
   if (prompt > rows && prompt % rows != 0)
     expected.push_back({prompt % rows, adapters});
   if (newPositions > 0)
-    expected.push_back({1, adapters});
+    expected.push_back({1, adapters, newPositions});
   return {};
 }
 

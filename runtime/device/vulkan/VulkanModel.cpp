@@ -22,6 +22,9 @@
 namespace lorac::vulkan {
 namespace {
 
+/// With fewer runs than this a program gains less by its chains than making them takes (docs/decisions/0019).
+constexpr uint64_t RunsOfAChain = 8;
+
 class VulkanModel final : public DeviceModel, public DeviceProfiler {
 public:
   static Result<std::unique_ptr<DeviceModel>> open(std::unique_ptr<Context> context, int index,
@@ -50,13 +53,16 @@ private:
   VulkanModel(std::unique_ptr<Context> context, int index, const ModelFile &model, const LoadSymbols &symbols)
       : context(std::move(context)), index(index), model(model), load(symbols) {}
 
-  Status fill(std::span<const size_t> expected);
+  Status fill(const std::map<size_t, uint64_t> &expected);
   Status uploadWeights();
   Status checkStep(const fbs::Program &program, const StepSymbols &symbols) const;
   Status replay(size_t program, const StepSymbols &symbols);
+  /// Whether chains of a program run as such now: not where each dispatch shall have its time, nor where a
+  /// program will not run for long enough.
+  bool isChained(size_t program) const { return !timestamps && !brief.contains(program); }
   /// The program as it is run now.
   std::optional<Program> &boundTo(size_t program) {
-    return timestamps ? timedPrograms[program] : programs[program];
+    return isChained(program) ? programs[program] : plainPrograms[program];
   }
   void count(const Tally &tally);
   /// The mapped bytes of a Step or Out buffer; empty where it is none or has none.
@@ -72,7 +78,8 @@ private:
   Pipelines pipelines;
   BufferViews views;
   std::vector<std::optional<Program>> programs;
-  std::vector<std::optional<Program>> timedPrograms; ///< without chains, so that each dispatch has its time
+  std::vector<std::optional<Program>> plainPrograms; ///< without chains
+  std::set<size_t> brief;                            ///< programs that run a few times and no more
   AllocationPlan weightPlan;                         ///< where weights lie, and how
   AllocationPlan wordPlan;                           ///< of chains
   std::optional<Timestamps> timestamps;              // while runs are profiled
@@ -93,7 +100,7 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
     opened->catalogIndex.push_back(
         size_t(catalog::find(kernel->catalog()->string_view()) - catalog::Kernels));
   opened->programs.resize(model.metadata().programs()->size());
-  opened->timedPrograms.resize(opened->programs.size());
+  opened->plainPrograms.resize(opened->programs.size());
   if (const auto &weights = plan.spaces[size_t(fbs::Space::Weight)]; !weights.empty())
     opened->weightPlan = weights.front();
   opened->wordPlan = plan.words;
@@ -108,11 +115,14 @@ Result<std::unique_ptr<DeviceModel>> VulkanModel::open(std::unique_ptr<Context> 
 /// Copies those weights that are not there already, and makes the pipelines of `expected` programs where
 /// nothing is copied or both can go on at once: a copy into mapped memory that needs no flush calls nothing
 /// of Vulkan's.
-Status VulkanModel::fill(std::span<const size_t> expected) {
+Status VulkanModel::fill(const std::map<size_t, uint64_t> &expected) {
   std::set<uint32_t> kernels;
-  for (size_t program : expected)
-    kernels.merge(
-        Program::pipelinesOf(*model.metadata().programs()->Get(uint32_t(program)), pipelines, true));
+  for (const auto &[program, times] : expected) {
+    if (times < RunsOfAChain)
+      brief.insert(program);
+    kernels.merge(Program::pipelinesOf(*model.metadata().programs()->Get(uint32_t(program)), pipelines,
+                                       isChained(program)));
+  }
   const auto &weights = memory.allocations(fbs::Space::Weight);
   const auto isFilled = [](const Allocation &allocation) { return allocation.filled; };
   const auto callsNothing = [](const Allocation &allocation) {
@@ -248,7 +258,7 @@ Status VulkanModel::replay(size_t program, const StepSymbols &symbols) {
   const bool isFirst = !bound; // its kernels may be compiled when they are first dispatched
   if (isFirst) {
     LORAC_ASSIGN(bound, Program::create({*context, model, memory, wordPlan, pipelines, views, values, counts},
-                                        program, !timestamps));
+                                        program, isChained(program)));
     LORAC_TRY(context->instance->validationStatus());
   }
   LORAC_ASSIGN(VkCommandBuffer commands,

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,8 +18,8 @@ namespace lorac::vulkan {
 struct Options {
   bool validation = false; ///< what LORAC_VULKAN_VALIDATION=1 asks for
   PlanLimits limits;
-  std::string pipelineCache;    ///< DeviceOptions::pipelineCache
-  std::vector<size_t> programs; ///< DeviceOptions::programs
+  std::string pipelineCache;           ///< DeviceOptions::pipelineCache
+  std::map<size_t, uint64_t> programs; ///< DeviceOptions::programs
   /// When the driver began to be started: before the instance was made.
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
   /// For tests; may be empty. Changes what the driver says of a device before planning, and which functions

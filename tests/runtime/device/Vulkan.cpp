@@ -556,7 +556,7 @@ struct Sweep<Member> {
 template <auto Member> void failIn(DeviceApi &api) { api.*Member = &Sweep<Member>::call; }
 
 TEST_F(Vulkan, MakesPipelinesOfProgramsThatWillRunWhileItOpens) {
-  options.programs = {test::RowsProgram};
+  options.programs = {{test::RowsProgram, 1000}};
   auto device = open();
   ASSERT_OK(device);
   EXPECT_EQ((*device)->counters().pipelinesMade, 3u);
@@ -626,7 +626,7 @@ protected:
 TEST_F(VulkanSweep, EveryFailingCallIsReported) {
   // Weights through a staging buffer and pipelines when they are needed, then both at once.
   ASSERT_NO_FATAL_FAILURE(sweep("vulkan,deny=hostvisible", test::SubgroupTag, 40));
-  options.programs = {test::RowsProgram};
+  options.programs = {{test::RowsProgram, 1000}};
   ASSERT_NO_FATAL_FAILURE(sweep("vulkan", test::SubgroupTag, 30));
 }
 
@@ -676,6 +676,21 @@ TEST_F(VulkanChains, AreLeftWhereTheyAreDenied) {
   EXPECT_EQ((*device)->counters().dispatches, 3u);
 }
 
+TEST_F(VulkanChains, AreLeftWhereAProgramRunsAFewTimes) {
+  options.programs = {{test::RowsProgram, 2}};
+  auto device = open();
+  ASSERT_OK(device);
+  EXPECT_EQ((*device)->counters().pipelinesMade, 3u); // of its kernels, none of a chain
+  expectRuns(**device, test::SubgroupTag);
+  EXPECT_EQ(dispatchesOf((*device)->counters(), "chain"), 0u);
+  EXPECT_EQ((*device)->counters().pipelinesMade, 3u);
+  options.programs = {{test::RowsProgram, 100}};
+  device = open();
+  ASSERT_OK(device);
+  EXPECT_EQ((*device)->counters().pipelinesMade, runs ? 2u : 3u);
+  expectRuns(**device, tag);
+}
+
 TEST_F(VulkanChains, AreLeftWhileDispatchesAreTimed) {
   auto device = open();
   ASSERT_OK(device);
@@ -693,7 +708,7 @@ TEST_F(VulkanChains, AreLeftWhileDispatchesAreTimed) {
 
 TEST_F(VulkanChains, EveryFailingCallIsReported) {
   ASSERT_NO_FATAL_FAILURE(sweep("vulkan,deny=hostvisible", tag, 40));
-  options.programs = {test::RowsProgram};
+  options.programs = {{test::RowsProgram, 1000}};
   ASSERT_NO_FATAL_FAILURE(sweep("vulkan", tag, 30));
 }
 
