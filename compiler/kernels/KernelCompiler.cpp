@@ -396,22 +396,13 @@ Result<CompiledVariant> compileChain(std::span<const ChainLink> links, const Ker
     std::string pushed;
     for (size_t push = 0; push < catalog::pushes(request.catalog).size(); ++push)
       pushed += (push == 0 ? "" : ", ") + next();
-    const std::string number = std::to_string(i) + "u";
     main += "  " + link + "pushed = " + link + "Push(" + pushed + ");\n";
-    main += "  groupsAlongX = " + link + "x;\n";
-    main += "  share = chainShare(" + link + "groups);\n";
-    main += "  first = chainTake(" + number + ", share);\n";
-    main += "  for (uint i = first; i < " + link + "groups;) {\n";
-    main +=
-        "    groupPlace = uvec2(i % " + link + "x, i / " + link + "x);\n    " + link + "body();\n    ++i;\n";
-    main += "    uint end = min(first + share, " + link + "groups);\n";
-    main += "    if (i == end) {\n      chainDone(" + number + ", end - first);\n";
-    main += "      first = chainTake(" + number + ", share);\n      i = first;\n    }\n  }\n";
+    main += "  CHAIN_RUN(" + std::to_string(i) + "u, " + link + "x, " + link + "groups, " + link + "body)\n";
     binding += uint32_t(catalog::bindings(request.catalog, request.constants).size());
   }
   source += defined({{"CHAIN_BINDING", std::to_string(binding)}});
   source += sourceOf("prelude/chain.h");
-  source += "void main() {\n  uint share;\n  uint first;\n" + main + "}\n";
+  source += "void main() {\n  CHAIN_VARIABLES\n" + main + "}\n";
   LORAC_ASSIGN(std::vector<uint32_t> spirv, compileSource("chain", form, source, true, cache));
   return CompiledVariant{form.name, form.features, form.texel, VulkanLanes, std::move(spirv)};
 }

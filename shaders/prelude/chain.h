@@ -39,3 +39,25 @@ void chainWait(uint link, uint groups) {
 
 // Groups that are taken at once: an equal share for each who may run. Smaller ones would be taken more often than that gains.
 uint chainShare(uint groups) { return (groups + gl_NumWorkGroups.x - 1u) / gl_NumWorkGroups.x; }
+
+// What main() declares once, since a driver's time grows with variables times blocks.
+#define CHAIN_VARIABLES                                                                                      \
+  uint share;                                                                                                \
+  uint first;
+
+// A link's groups, X of them along x: takes shares until none is left.
+#define CHAIN_RUN(LINK, X, GROUPS, BODY)                                                                     \
+  groupsAlongX = X;                                                                                          \
+  share = chainShare(GROUPS);                                                                                \
+  first = chainTake(LINK, share);                                                                            \
+  for (uint i = first; i < GROUPS;) {                                                                        \
+    groupPlace = uvec2(i % X, i / X);                                                                        \
+    BODY();                                                                                                  \
+    ++i;                                                                                                     \
+    uint end = min(first + share, GROUPS);                                                                   \
+    if (i == end) {                                                                                          \
+      chainDone(LINK, end - first);                                                                          \
+      first = chainTake(LINK, share);                                                                        \
+      i = first;                                                                                             \
+    }                                                                                                        \
+  }
