@@ -50,14 +50,12 @@ uint chainShare(uint groups) { return (groups + gl_NumWorkGroups.x - 1u) / gl_Nu
   groupsAlongX = X;                                                                                          \
   share = chainShare(GROUPS);                                                                                \
   first = chainTake(LINK, share);                                                                            \
-  for (uint i = first; i < GROUPS;) {                                                                        \
-    groupPlace = uvec2(i % X, i / X);                                                                        \
-    BODY();                                                                                                  \
-    ++i;                                                                                                     \
+  while (first < GROUPS) {                                                                                   \
     uint end = min(first + share, GROUPS);                                                                   \
-    if (i == end) {                                                                                          \
-      chainDone(LINK, end - first);                                                                          \
-      first = chainTake(LINK, share);                                                                        \
-      i = first;                                                                                             \
+    for (uint i = first; i < end; ++i) {                                                                     \
+      groupPlace = uvec2(i % X, i / X);                                                                      \
+      BODY();                                                                                                \
     }                                                                                                        \
+    chainDone(LINK, end - first);                                                                            \
+    first = chainTake(LINK, share);                                                                          \
   }
