@@ -5,6 +5,7 @@
 #include "compiler/kernels/KernelSources.h"
 #include "schemas/Catalog.h"
 #include "schemas/Chain.h"
+#include "support/PackedModule.h"
 
 #include <glslang/SPIRV/SPVRemapper.h>
 #include <glslang/SPIRV/doc.h>
@@ -233,9 +234,9 @@ void registerPasses(spvtools::Optimizer &optimizer, bool chain) {
 /// takes lavapipe two thirds longer than reading what is unrolled (62 and 104 ms for 13 pipelines of SmolLM2,
 /// on one thread), and takes this compiler, at SmolLM2 with an empty kernel cache, 5 s instead of 10 to 13.
 void leaveUnrollingToDrivers(std::vector<uint32_t> &module) {
-  // SPIR-V 1.3, sections 2.3, 3.23 and 3.32.
-  constexpr uint32_t HeaderWords = 5, OpLoopMerge = 246, Control = 3, Unroll = 1, DependencyInfinite = 4;
-  for (size_t at = HeaderWords; at < module.size(); at += module[at] >> 16)
+  // SPIR-V 1.3, sections 3.23 and 3.32.
+  constexpr uint32_t OpLoopMerge = 246, Control = 3, Unroll = 1, DependencyInfinite = 4;
+  for (size_t at = module::SpirvHeaderWords; at < module.size(); at += module[at] >> 16)
     if ((module[at] & 0xffff) == OpLoopMerge && (module[at + Control] & DependencyInfinite) != 0)
       module[at + Control] ^= DependencyInfinite | Unroll;
 }

@@ -86,7 +86,6 @@ Result<std::vector<uint32_t>> packModule(std::span<const uint32_t> words) {
   size_t bound = 0; // where it stands
   std::set<uint32_t> shared;
   std::vector<uint32_t> count(module::Opcodes, 0); // of each opcode made so far
-  uint32_t largestCount = 0, largestName = 0;
   auto id = reader.ids.begin();
   for (size_t i = 0; i < words.size(); ++i) {
     if (i == BoundWord) {
@@ -102,16 +101,16 @@ Result<std::vector<uint32_t>> packModule(std::span<const uint32_t> words) {
     if (made == reader.made.end()) {
       tell(module::Shared, words[i] & module::ValueMask);
       shared.insert(words[i]);
-      largestName = std::max(largestName, words[i]);
     } else if (const auto [opcode, which] = made->second; id->defines) {
       tell(module::Made, 0);
-      largestCount = std::max(largestCount, ++count[opcode]);
+      ++count[opcode];
     } else {
       tell(module::Back, opcode << module::DistanceBits | ((count[opcode] - which) & module::DistanceMask));
     }
     ++id;
   }
-  if (largestCount > module::DistanceMask || largestName > module::ValueMask)
+  if (std::ranges::max(reader.count) > module::DistanceMask ||
+      (!shared.empty() && *shared.rbegin() > module::ValueMask))
     return Status(Code::Internal) << "a module of ours is too large; report it";
   packed[1] = uint32_t(shared.size());
   packed[bound] = uint32_t(shared.size() + reader.made.size()) + 1;

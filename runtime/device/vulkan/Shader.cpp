@@ -3,6 +3,7 @@
 #include "runtime/device/vulkan/Shader.h"
 
 #include "support/Checked.h"
+#include "support/PackedModule.h"
 
 #include <algorithm>
 #include <unordered_map>
@@ -24,10 +25,10 @@ public:
   explicit Reader(std::span<const uint32_t> words) : words(words) {}
 
   Result<ShaderFacts> read() {
-    if (words.size() < 5 || words[0] != Magic)
+    if (words.size() < module::SpirvHeaderWords || words[0] != Magic)
       return broken("no SPIR-V module of this byte order");
     facts.version = words[1];
-    size_t at = 5;
+    size_t at = module::SpirvHeaderWords;
     bool inFunctions = false, whole = true;
     while (at < words.size()) {
       uint32_t length = words[at] >> 16, op = words[at] & 0xffffu;
