@@ -31,7 +31,8 @@ constexpr uint32_t Opcodes = 1u << (KindShift - DistanceBits);
 
 /// Words before the module's: how many it has, how many ids it has outside its functions.
 constexpr uint32_t HeaderWords = 2;
-/// SPIR-V's own header; instructions follow (SPIR-V specification, 2.3).
+/// SPIR-V's own header, the magic number first; instructions follow (SPIR-V specification, 2.3).
+constexpr uint32_t SpirvMagic = 0x07230203;
 constexpr uint32_t SpirvHeaderWords = 5;
 
 /// The module: names outside the functions get the ids 1, 2, ... in order of their appearance, what functions

@@ -41,7 +41,6 @@ constexpr uint32_t MaxLanes = 1024;
 constexpr uint32_t MaxLinks = 64; ///< of a chain
 constexpr uint32_t PageTokens = 16;
 constexpr uint32_t NoSite = 0xffffffff; ///< head_site where no site gives the logits
-constexpr uint32_t SpirvMagic = 0x07230203;
 constexpr uint64_t LeastCodeBytes = (module::HeaderWords + module::SpirvHeaderWords) * sizeof(uint32_t);
 
 struct SymbolRow {
@@ -603,7 +602,7 @@ private:
     uint32_t first; // of the module
     std::memcpy(&first, code.data() + variant.offset() + module::HeaderWords * sizeof(uint32_t),
                 sizeof(first));
-    if (first != SpirvMagic)
+    if (first != module::SpirvMagic)
       return at() << "has code that is no SPIR-V module";
     return Status::ok();
   }

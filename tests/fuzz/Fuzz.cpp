@@ -2,6 +2,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -36,5 +38,42 @@ InputFile::InputFile(std::span<const uint8_t> bytes) : descriptor(memfd_create("
 }
 
 InputFile::~InputFile() { ::close(descriptor); }
+
+InputFolder::InputFolder() {
+  name = (std::filesystem::temp_directory_path() / "lorac-fuzz-XXXXXX").string();
+  require(mkdtemp(name.data()) != nullptr, "a temporary folder can be made");
+}
+
+InputFolder::~InputFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(name, ignored);
+}
+
+void InputFolder::writeSafetensors(const std::string &file, std::span<const Tensor> tensors) const {
+  std::string header, data;
+  for (const Tensor &tensor : tensors) {
+    const size_t begin = data.size();
+    for (size_t i = 0; i < tensor.values; ++i) {
+      const float value = float(i) * 0.25f;
+      data.append(reinterpret_cast<const char *>(&value), sizeof(value));
+    }
+    header += (header.empty() ? "{\"" : ",\"") + tensor.name +
+              "\":{\"dtype\":\"F32\",\"shape\":" + tensor.shape + ",\"data_offsets\":[" +
+              std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
+  }
+  header += "}";
+  const uint64_t headerSize = header.size();
+  std::ofstream stream(name + "/" + file, std::ios::binary);
+  stream.write(reinterpret_cast<const char *>(&headerSize), sizeof(headerSize));
+  stream << header << data;
+  require(bool(stream.flush()), "a file can be written");
+}
+
+void InputFolder::link(const std::string &file, const InputFile &input) const {
+  std::error_code error;
+  std::filesystem::remove(name + "/" + file, error);
+  std::filesystem::create_symlink(input.path(), name + "/" + file, error);
+  require(!error, "a link can be made");
+}
 
 } // namespace lorac::fuzz

@@ -33,6 +33,27 @@ private:
   std::string name;
 };
 
+/// A folder of files that do not change beside one that is the input of the moment. Gone with the process.
+class InputFolder {
+public:
+  InputFolder();
+  ~InputFolder();
+  InputFolder(const InputFolder &) = delete;
+  InputFolder &operator=(const InputFolder &) = delete;
+  /// A .safetensors file of f32 tensors that are named (name, shape as JSON, values): 0, 0.25, 0.5 and so on.
+  struct Tensor {
+    std::string name, shape;
+    size_t values;
+  };
+  void writeSafetensors(const std::string &file, std::span<const Tensor> tensors) const;
+  /// `file` is the input from here on.
+  void link(const std::string &file, const InputFile &input) const;
+  const std::string &path() const { return name; }
+
+private:
+  std::string name;
+};
+
 inline std::string_view textOf(const uint8_t *data, size_t size) {
   return {reinterpret_cast<const char *>(data), size};
 }

@@ -51,6 +51,26 @@ def safetensors_seeds(corpus):
     write(corpus, "safetensors/adapter", safetensors(rows))
 
 
+def checkpoint_seeds(corpus):
+    """Of the shards and the model that SafetensorsIndex.cpp and Config.cpp have."""
+    shards = {"a": "1.safetensors", "b": "1.safetensors", "c": "2.safetensors"}
+    write(corpus, "safetensors-index/two-shards", json.dumps({"metadata": {"total_size": 48}, "weight_map": shards}))
+    write(corpus, "safetensors-index/one-shard", json.dumps({"weight_map": {"c": "2.safetensors"}}))
+    write(corpus, "safetensors-index/missing-shard", json.dumps({"weight_map": {**shards, "d": "3.safetensors"}}))
+    write(corpus, "safetensors-index/elsewhere", json.dumps({"weight_map": {"a": "../1.safetensors"}}))
+    model = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "num_hidden_layers": 1, "hidden_size": 8,
+             "intermediate_size": 12, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 5, "max_position_embeddings": 64,
+             "rms_norm_eps": 1e-5, "tie_word_embeddings": True, "eos_token_id": [1, 2], "layer_types": ["full_attention"]}
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
+    write(corpus, "config/plain", json.dumps(model))
+    write(corpus, "config/rope-of-4", json.dumps(dict(model, head_dim=4, rope_theta=500000.0, rope_scaling=scaling)))
+    write(corpus, "config/rope-of-5", json.dumps(dict(model, rope_parameters=dict(scaling, rope_theta=10000.0))))
+    write(corpus, "config/linear", json.dumps(dict(model, rope_scaling={"type": "linear", "factor": 2.0}, eos_token_id=1)))
+    write(corpus, "config/biased", json.dumps(dict(model, attention_bias=True, mlp_bias=True, tie_word_embeddings=False)))
+    for path in sorted(TESTS.glob("goldens/llama-*/config.json")):
+        write(corpus, f"config/{path.parent.name}", path.read_bytes())
+
+
 def gguf_string(text):
     text = text.encode()
     return struct.pack("<Q", len(text)) + text
@@ -234,6 +254,7 @@ def main():
         if not path.name.startswith("found-"):
             path.unlink()
     safetensors_seeds(corpus)
+    checkpoint_seeds(corpus)
     gguf_seeds(corpus)
     tokenizer_seeds(corpus)
     chat_template_seeds(corpus)

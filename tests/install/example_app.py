@@ -41,13 +41,7 @@ def main():
     parser.add_argument("--model", choices=["tokens", "demo"], required=True)
     arguments = parser.parse_args()
     lorac, work = harness.Lorac(arguments.lorac), pathlib.Path(arguments.work)
-    failures, checks = [], 0
-
-    def expect(holds, what):
-        nonlocal checks
-        checks += 1
-        if not holds:
-            failures.append(what)
+    checks = harness.Checks()
 
     with harness.temporary_folder() as folder:
         folder = pathlib.Path(folder)
@@ -75,30 +69,30 @@ def main():
         weight_bytes = json.loads(lorac.ok("inspect", model, "--json"))["weight_bytes"]
         for app in apps:
             got, numbers = answers(app, model, *words, *(f"{path}={strength}" for path, strength in bundles))
-            expect([name for name, _ in got] == names, f"{app}: answers {got}")
+            checks.expect([name for name, _ in got] == names, f"{app}: answers {got}")
             for (name, text), result in zip(got, want):
                 expected = ",".join(map(str, result["tokens"])) if arguments.model == "tokens" else result["text"]
-                expect(result["finish"] != "error" and text == expected + "\n", f"{app}: {name}: {text!r}, lorac run gives {result}")
-            expect(len({text for _, text in got}) == len(got), f"{app}: two stacks give one answer, so they show nothing: {got}")
+                checks.expect(result["finish"] != "error" and text == expected + "\n", f"{app}: {name}: {text!r}, lorac run gives {result}")
+            checks.expect(len({text for _, text in got}) == len(got), f"{app}: two stacks give one answer, so they show nothing: {got}")
             # steps, dispatches, of them for adapters, bytes of weights (0 where the device reads the mapped file), bytes of adapters
             steps, dispatches, adapters, weights, pool = numbers
-            expect(steps and dispatches > adapters > 0 and weights in (0, weight_bytes) and pool, f"{app}: counts {numbers}")
+            checks.expect(steps and dispatches > adapters > 0 and weights in (0, weight_bytes) and pool, f"{app}: counts {numbers}")
         if arguments.model == "tokens":
             # The program in C++: base and first adapter, generated and by hand.
             (path, strength), count = bundles[0], 8
             result = subprocess.run([str(word) for word in [work / "wrapper", model, path, strength, *tokens]], capture_output=True,
                                     text=True, timeout=280)
-            expect((result.returncode, result.stderr) == (0, ""), f"wrapper: {result}")
-            expect(result.stdout.splitlines()[:-1] == [f"{how} {' '.join(map(str, want[i]['tokens'][:count]))}"
+            checks.expect((result.returncode, result.stderr) == (0, ""), f"wrapper: {result}")
+            checks.expect(result.stdout.splitlines()[:-1] == [f"{how} {' '.join(map(str, want[i]['tokens'][:count]))}"
                                                        for i in (0, 1) for how in ("generated", "stepped")], f"wrapper: {result.stdout}")
-            expect(int(result.stdout.split()[-1]) >= 1, f"wrapper lists no device: {result.stdout}")
+            checks.expect(int(result.stdout.split()[-1]) >= 1, f"wrapper lists no device: {result.stdout}")
             # Errors, through the program: its one line, and not a word of the library's own.
             bad = subprocess.run([apps[0], model, *words, f"{path}=abc"], capture_output=True, text=True, timeout=280)
-            expect((bad.returncode, bad.stdout, bad.stderr) == (1, "", "app: INVALID_ARGUMENT: not a strength: abc\n"), f"bad strength: {bad}")
+            checks.expect((bad.returncode, bad.stdout, bad.stderr) == (1, "", "app: INVALID_ARGUMENT: not a strength: abc\n"), f"bad strength: {bad}")
             bad = subprocess.run([apps[0], model, *words, model], capture_output=True, text=True, timeout=280)
-            expect(bad.returncode == 1 and bad.stdout == "" and re.fullmatch(r"app: CORRUPT_FILE: [^\n]+\n", bad.stderr),
+            checks.expect(bad.returncode == 1 and bad.stdout == "" and re.fullmatch(r"app: CORRUPT_FILE: [^\n]+\n", bad.stderr),
                    f"a model as bundle: {bad}")
-    harness.summarise(checks, failures)
+    checks.finish()
 
 
 main()

@@ -20,20 +20,15 @@ RUNTIME = {"include/lorac/lorac.h", "include/lorac/lorac.hpp", "cmake/Lorac/Lora
            "cmake/Lorac/LoracTargets.cmake", "pkgconfig/lorac.pc"}
 
 
-class Install:
+class Install(harness.Checks):
     def __init__(self, arguments):
         self.arguments, self.work = arguments, pathlib.Path(arguments.work)
-        self.failures, self.checks = [], 0
+        super().__init__()
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         # Nothing of the caller's may help: neither paths to libraries nor to packages.
         drop = {"LD_LIBRARY_PATH", "PKG_CONFIG_PATH", "CMAKE_PREFIX_PATH", "CPATH", "LIBRARY_PATH", "CFLAGS", "CXXFLAGS", "LDFLAGS"}
         self.environment = {key: value for key, value in os.environ.items() if key not in drop}
-
-    def expect(self, holds, what):
-        self.checks += 1
-        if not holds:
-            self.failures.append(what)
 
     def call(self, *command, **environment):
         return subprocess.run([str(word) for word in command], capture_output=True, text=True, encoding="utf-8",
@@ -147,7 +142,7 @@ def main():
     test.packages()
     test.applications()
     test.headers()
-    harness.summarise(test.checks, test.failures)
+    test.finish()
 
 
 main()

@@ -36,17 +36,11 @@ COMPILE_MEMORY = 1 * GiB
 BOUND = 1e-4
 
 
-class Scale:
+class Scale(harness.Checks):
     def __init__(self, arguments, folder):
         self.lorac, self.opt, self.gguf = harness.Lorac(arguments.lorac), arguments.lorac_opt, arguments.gguf
         self.folder = pathlib.Path(folder)
-        self.failures, self.checks = [], 0
-
-    def expect(self, holds, what):
-        self.checks += 1
-        if not holds:
-            self.failures.append(what)
-            print("FAIL", what, flush=True)
+        super().__init__()
 
     # ---- pieces -------------------------------------------------------------------------------------
 
@@ -271,7 +265,7 @@ def main():
             except AssertionError as error:
                 scale.expect(False, f"{case}: {error}")
             print(f"{case}: {time.monotonic() - started:.1f} s in all", flush=True)
-    harness.summarise(scale.checks, scale.failures)
+    scale.finish()
 
 
 main()

@@ -21,13 +21,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lorac", required=True)
     lorac = harness.Lorac(parser.parse_args().lorac)
-    failures, checks = [], 0
-
-    def expect(holds, what):
-        nonlocal checks
-        checks += 1
-        if not holds:
-            failures.append(what)
+    checks = harness.Checks()
 
     with harness.temporary_folder() as name:
         folder = pathlib.Path(name)
@@ -49,18 +43,18 @@ def main():
             for options in [], ["--adapter", bundle]:
                 for prompt in PROMPTS:
                     expected, apart = logits("auto,deny=chains", None, prompt, options)
-                    expect("chain" not in apart["dispatches_by_kernel"] or apart["dispatches_by_kernel"]["chain"] == 0,
+                    checks.expect("chain" not in apart["dispatches_by_kernel"] or apart["dispatches_by_kernel"]["chain"] == 0,
                            f"{golden}: runs chains that are denied")
                     for threads in None, "0", "1", "3":
                         bits, stats = logits("auto", threads, prompt, options)
                         what = f"{golden}, prompt {' '.join(map(str, prompt))}, {len(options) // 2} adapters, threads {threads}"
-                        expect(bits == expected, f"{what}: other logits with chains than without")
+                        checks.expect(bits == expected, f"{what}: other logits with chains than without")
                         version = re.search(r"llvmpipe.*Mesa (\d+)", stats["device"])
                         # The last layer gathers rows, so that two layers are no repeat.
                         runs = version and int(version[1]) >= 25 and layers > 2
-                        expect((stats["dispatches_by_kernel"]["chain"] > 0) == bool(runs),
+                        checks.expect((stats["dispatches_by_kernel"]["chain"] > 0) == bool(runs),
                                f"{what}: {stats['dispatches_by_kernel']['chain']} chains on {stats['device']}")
-    harness.summarise(checks, failures)
+    checks.finish()
 
 
 main()

@@ -24,13 +24,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lorac", required=True)
     lorac = harness.Lorac(parser.parse_args().lorac)
-    failures, checks = [], 0
-
-    def expect(holds, what):
-        nonlocal checks
-        checks += 1
-        if not holds:
-            failures.append(what)
+    checks = harness.Checks()
 
     with harness.temporary_folder() as name:
         folder = pathlib.Path(name)
@@ -50,13 +44,13 @@ def main():
             programs = {}
             for program in json.loads(lorac.ok("inspect", model, "--json"))["programs"]:
                 programs[program["rows_min"], program["rows_max"], program["adapters"]] = program["dispatches"]
-            expect(len(programs) >= 6, f"{golden}: {len(programs)} programs, expected one, few and many rows, adapters off and on")
+            checks.expect(len(programs) >= 6, f"{golden}: {len(programs)} programs, expected one, few and many rows, adapters off and on")
             for (low, high, adapters), count in programs.items():
                 off = programs.get((low, high, False), 0)
-                expect(off <= base_most,
+                checks.expect(off <= base_most,
                        f"{golden} rows {low} to {high}: {off} dispatches for {layers} layers")
                 if adapters:
-                    expect(off < count <= off + adapters_most + SECOND_HEAD,
+                    checks.expect(off < count <= off + adapters_most + SECOND_HEAD,
                            f"{golden} rows {low} to {high}: adapters cost {count - off} dispatches for {layers} layers")
 
             for prompt in "5", "5,6,7", ",".join(map(str, range(3, 43))):
@@ -67,27 +61,27 @@ def main():
                     return stats("--device", "auto,deny=chains", *options)
 
                 base = plain()
-                expect(base["adapter_dispatches"] == 0, f"{golden}: the base makes {base['adapter_dispatches']} adapter dispatches")
-                expect(base["adapter_bytes"] == 0, f"{golden}: the base moves {base['adapter_bytes']} adapter bytes")
-                expect(base["dispatches"] <= base["steps"] * base_most,
+                checks.expect(base["adapter_dispatches"] == 0, f"{golden}: the base makes {base['adapter_dispatches']} adapter dispatches")
+                checks.expect(base["adapter_bytes"] == 0, f"{golden}: the base moves {base['adapter_bytes']} adapter bytes")
+                checks.expect(base["dispatches"] <= base["steps"] * base_most,
                        f"{golden}: {base['dispatches']} dispatches in {base['steps']} steps of {layers} layers")
                 for stack in bundles[:1], bundles[1:2], bundles:
                     with_stack = plain(*[flag for bundle in stack for flag in ("--adapter", bundle)])
                     more = with_stack["dispatches"] - base["dispatches"]
-                    expect(with_stack["steps"] == base["steps"] and
+                    checks.expect(with_stack["steps"] == base["steps"] and
                            0 < more <= base["steps"] * adapters_most,
                            f"{golden}: a stack of {len(stack)} makes {more} more dispatches in {base['steps']} steps")
-                    expect(0 < with_stack["adapter_dispatches"] <= more, f"{golden}: {with_stack['adapter_dispatches']} adapter dispatches")
-                    expect(with_stack["adapter_bytes"] > 0, f"{golden}: a stack moves no adapter byte")
-                    expect(with_stack["weight_bytes"] == base["weight_bytes"], f"{golden}: a stack moves weight bytes")
+                    checks.expect(0 < with_stack["adapter_dispatches"] <= more, f"{golden}: {with_stack['adapter_dispatches']} adapter dispatches")
+                    checks.expect(with_stack["adapter_bytes"] > 0, f"{golden}: a stack moves no adapter byte")
+                    checks.expect(with_stack["weight_bytes"] == base["weight_bytes"], f"{golden}: a stack moves weight bytes")
                 out = plain("--adapter", f"{bundles[0]}=0")
-                expect(out["adapter_dispatches"] == 0, f"{golden}: strength 0 makes {out['adapter_dispatches']} adapter dispatches")
+                checks.expect(out["adapter_dispatches"] == 0, f"{golden}: strength 0 makes {out['adapter_dispatches']} adapter dispatches")
                 for options in [], ["--adapter", bundles[0]]:
                     chained, apart = stats(*options), plain(*options)
                     chains = chained["dispatches_by_kernel"].get("chain", 0)
-                    expect(chained["dispatches"] < apart["dispatches"] if chains else chained["dispatches"] == apart["dispatches"],
+                    checks.expect(chained["dispatches"] < apart["dispatches"] if chains else chained["dispatches"] == apart["dispatches"],
                            f"{golden}: {chained['dispatches']} dispatches, {chains} of them chains, in place of {apart['dispatches']}")
-    harness.summarise(checks, failures)
+    checks.finish()
 
 
 main()

@@ -89,28 +89,24 @@ def main():
     parser.add_argument("--every", type=int, default=1)
     arguments = parser.parse_args()
     expected = set(filter(None, arguments.refused.split(",")))
-    failures, checks = [], 0
+    checks = harness.Checks()
     with harness.temporary_folder() as folder:
         goldens = Goldens(arguments, folder)
         for adapter in sorted(path.name for path in (goldens.golden / "adapters").iterdir()):
-            checks += 1
             accepted = goldens.bundle(adapter) is not None
             message = goldens.refused.get(adapter, "")
-            if accepted == (adapter in expected):
-                failures.append(f"{adapter}: {'accepted' if accepted else 'refused: ' + message}")
-            elif not accepted and not (message.startswith("lorac: error: ") and adapter in message.splitlines()[0]):
-                failures.append(f"{adapter}: refused without naming its folder: {message}")
+            checks.expect(accepted != (adapter in expected), f"{adapter}: {'accepted' if accepted else 'refused: ' + message}")
+            checks.expect(accepted or (message.startswith("lorac: error: ") and adapter in message.splitlines()[0]),
+                          f"{adapter}: refused without naming its folder: {message}")
         cases = json.loads((goldens.golden / "cases.json").read_text())["cases"]
         for case in cases[::arguments.every]:
             if any(name in goldens.refused for name, _ in case["stack"]):
                 continue
-            checks += 1
             problem = goldens.check(case)
-            if problem:
-                failures.append(f"{case['key']} {case['stack']} {len(case['tokens'])} tokens: {problem}")
+            checks.expect(not problem, f"{case['key']} {case['stack']} {len(case['tokens'])} tokens: {problem}")
         print(f"{arguments.model} {arguments.storage} {arguments.device}: worst error {goldens.worst:.2e} (bound {goldens.bound:.0e})"
               + (f" in {goldens.worst_case['key']} {goldens.worst_case['stack']}" if goldens.worst_case else ""))
-    harness.summarise(checks, failures)
+    checks.finish()
 
 
 main()

@@ -99,8 +99,18 @@ def read_npy(path):
     return rows, columns, values
 
 
-def summarise(checks, failures):
-    for failure in failures:
-        print("FAIL", failure)
-    print(f"{checks - len(failures)} of {checks} checks hold")
-    sys.exit(1 if failures or checks == 0 else 0)
+class Checks:
+    """Checks that a test makes one after another. One that fails is printed and the others follow; finish() ends the test."""
+
+    def __init__(self):
+        self.count, self.failed = 0, 0
+
+    def expect(self, holds, what):
+        self.count += 1
+        if not holds:
+            self.failed += 1
+            print("FAIL", what, flush=True)
+
+    def finish(self):
+        print(f"{self.count - self.failed} of {self.count} checks hold")
+        sys.exit(1 if self.failed or self.count == 0 else 0)

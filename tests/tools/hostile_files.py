@@ -27,8 +27,9 @@ NUMBERS = [0, 1, 2**64 - 1, 2**64 - 2, 2**31, 2**32]
 ADDRESS_SPACE = 16 << 30  # lavapipe reserves much and touches little; what is touched is measured
 
 
-class Hostile:
+class Hostile(harness.Checks):
     def __init__(self, arguments, folder):
+        super().__init__()
         self.lorac = harness.Lorac(arguments.lorac)
         self.lorac.environment["LORAC_VULKAN_VALIDATION"] = "0"  # what no layer would let pass must end all the same
         self.folder, self.keep = folder, arguments.keep
@@ -41,7 +42,7 @@ class Hostile:
         self.files = {path: path.read_bytes() for path in (self.model, self.bundle)}
         self.metadata = {path: model_reader.metadata(data) for path, data in self.files.items()}
         self.lock = threading.Lock()
-        self.failures, self.counts, self.slowest, self.largest = [], {}, 0.0, 0
+        self.counts, self.slowest, self.largest = {}, 0.0, 0
 
     # ---- edits
 
@@ -136,21 +137,19 @@ class Hostile:
             problem = f"blames itself: {stderr.strip()}"
         with self.lock:
             self.slowest, self.largest = max(self.slowest, took), max(self.largest, memory)
-        if problem:
-            self.fail(f"{what}: {' '.join(map(str, arguments))}: {problem}", path)
-            return None
-        return process.returncode
+        self.check(not problem, f"{what}: {' '.join(map(str, arguments))}: {problem}", path)
+        return None if problem else process.returncode
 
     def baseline(self, command):
         return self.baselines.get(command, 1 << 62)
 
-    def fail(self, message, path):
+    def check(self, holds, what, path):
+        """expect(), from any thread; keeps the file of what fails."""
         with self.lock:
-            self.failures.append(message)
-            print("FAIL", message, flush=True)
-            if self.keep:
+            self.expect(holds, what)
+            if not holds and self.keep:
                 self.keep.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, self.keep / f"{len(self.failures)}{path.suffix}")
+                shutil.copyfile(path, self.keep / f"{self.failed}{path.suffix}")
 
     def measure(self):
         """What the unharmed files take; they have to pass."""
@@ -169,7 +168,7 @@ class Hostile:
         adapter = ["--adapter", bundle] if bundle else []
         return ["run", model, *adapter, "--tokens", "1,2,3", "--max-tokens", "2", "--ignore-eos", "--logits", logits]
 
-    def count(self, key):
+    def tally(self, key):
         with self.lock:
             self.counts[key] = self.counts.get(key, 0) + 1
 
@@ -180,7 +179,7 @@ class Hostile:
         path = self.folder / f"fuzzed-{number}{source.suffix}"
         path.write_bytes(data)
         code = self.call(["inspect", path, "--verify"], what, path)
-        self.count("inspect: passed" if code == 0 else "inspect: refused" if code == 1 else "inspect: failed")
+        self.tally("inspect: passed" if code == 0 else "inspect: refused" if code == 1 else "inspect: failed")
         path.unlink()
 
     def run_one(self, number, source, at, width, value):
@@ -195,11 +194,10 @@ class Hostile:
             code = self.call(self.run_arguments(self.model if bundle else path, path if bundle else None, logits), what, path)
             if code == 0:
                 _, _, values = harness.read_npy(logits)
-                if not all(map(math.isfinite, values)):
-                    self.fail(f"{what}: logits that are not finite", path)
-            self.count("run: finite logits" if code == 0 else "run: typed error" if code == 1 else "run: failed")
+                self.check(all(map(math.isfinite, values)), f"{what}: logits that are not finite", path)
+            self.tally("run: finite logits" if code == 0 else "run: typed error" if code == 1 else "run: failed")
         else:
-            self.count("run: refused when opened")
+            self.tally("run: refused when opened")
         path.unlink()
         logits.unlink(missing_ok=True)
 
@@ -232,7 +230,7 @@ def main():
             print(f"{count:6} {key}")
         print(f"slowest {hostile.slowest:.1f} s, at most {hostile.largest >> 20} MiB; unharmed: " +
               ", ".join(f"{command} {size >> 20} MiB" for command, size in hostile.baselines.items()))
-        harness.summarise(sum(hostile.counts.values()), hostile.failures)
+        hostile.finish()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def main():
     parser.add_argument("--lorac", required=True)
     parser.add_argument("--program", required=True)
     arguments = parser.parse_args()
-    lorac, failures = harness.Lorac(arguments.lorac), []
+    lorac, checks = harness.Lorac(arguments.lorac), harness.Checks()
     with harness.temporary_folder() as name:
         folder = pathlib.Path(name)
         for golden, storage, denied in RUNS:
@@ -31,9 +31,8 @@ def main():
             run = subprocess.run([arguments.program, *flags, model, *bundles], capture_output=True, text=True, env=lorac.environment)
             print(golden, storage, *denied)
             print("\n".join(run.stdout.splitlines()[-10:]), run.stderr)
-            if run.returncode != 0:
-                failures.append(f"{golden} {storage} {denied}: exit {run.returncode}")
-    harness.summarise(len(RUNS), failures)
+            checks.expect(run.returncode == 0, f"{golden} {storage} {denied}: exit {run.returncode}")
+    checks.finish()
 
 
 main()

@@ -102,15 +102,10 @@ def dequantized(name, values, columns, mapped):
     return out
 
 
-class Checks:
+class PackedTypes(harness.Checks):
     def __init__(self, lorac, folder):
         self.lorac, self.folder = lorac, pathlib.Path(folder)
-        self.count, self.failures = 0, []
-
-    def expect(self, holds, message):
-        self.count += 1
-        if not holds:
-            self.failures.append(message)
+        super().__init__()
 
     def logits(self, model, *options):
         path = self.folder / "logits.npy"
@@ -183,7 +178,7 @@ def main():
     arguments = parser.parse_args()
     lorac = harness.Lorac(arguments.lorac)
     with harness.temporary_folder() as folder:
-        checks = Checks(lorac, folder)
+        checks = PackedTypes(lorac, folder)
         mapped = dynamic_map(harness.GOLDENS)
         for name, rules in MODELS.items():
             checks.compare(name, rules, mapped)
@@ -192,7 +187,7 @@ def main():
         checks.refuse(["int3"], "unknown type 'int3', expected f32, f16")
         checks.refuse(["nothing.*=int8"], "the pattern matches no site and no matrix of the model")
         checks.refuse(["int8-double"], "double quantization belongs to nf4 and fp4")
-        harness.summarise(checks.count, checks.failures)
+        checks.finish()
 
 
 if __name__ == "__main__":

@@ -72,15 +72,10 @@ def write_gguf(path, folder):
             file.write(data + b"\0" * (-len(data) % 32))
 
 
-class RoundTrip:
+class RoundTrip(harness.Checks):
     def __init__(self, lorac, folder):
         self.lorac, self.folder = harness.Lorac(lorac), pathlib.Path(folder)
-        self.failures, self.checks = [], 0
-
-    def expect(self, holds, what):
-        self.checks += 1
-        if not holds:
-            self.failures.append(what)
+        super().__init__()
 
     def compile(self, source, name, *options):
         target = self.folder / f"{name}.lorac"
@@ -153,7 +148,7 @@ def main():
         test.unfused("llama-odd", "f16", 2e-2)
         test.unfused("llama-bias-rope3", "f32", 1e-4)
         test.gguf()
-    harness.summarise(test.checks, test.failures)
+    test.finish()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@
 namespace lorac::vulkan {
 namespace {
 
-constexpr uint32_t Magic = 0x07230203;
 constexpr uint32_t OpEntryPoint = 15, OpExecutionMode = 16, OpCapability = 17, OpTypeBool = 20,
                    OpTypeInt = 21, OpTypeFloat = 22, OpTypeVector = 23, OpTypeMatrix = 24, OpTypeArray = 28,
                    OpTypeStruct = 30, OpTypePointer = 32, OpConstant = 43, OpFunction = 54,
@@ -25,7 +24,7 @@ public:
   explicit Reader(std::span<const uint32_t> words) : words(words) {}
 
   Result<ShaderFacts> read() {
-    if (words.size() < module::SpirvHeaderWords || words[0] != Magic)
+    if (words.size() < module::SpirvHeaderWords || words[0] != module::SpirvMagic)
       return broken("no SPIR-V module of this byte order");
     facts.version = words[1];
     size_t at = module::SpirvHeaderWords;
