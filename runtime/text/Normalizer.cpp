@@ -16,7 +16,7 @@ void appendMarked(std::string &out, std::string_view text) {
 
 Result<Normalizer> Normalizer::create(fbs::Normalizer rule) {
   if (rule > fbs::Normalizer::MAX)
-    return Status(Code::CorruptFile) << "tokenizer: normalizer " << unsigned(rule)
+    return Status(Code::CorruptFile) << "normalizer " << unsigned(rule)
                                      << " is not in the table; build the file again";
   Normalizer result;
   result.rule = rule;

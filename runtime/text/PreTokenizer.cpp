@@ -62,15 +62,14 @@ Result<PreTokenizer> PreTokenizer::create(fbs::PreTokenizer rule, bool digitsAlo
     result.marked = true;
     break;
   default:
-    return Status(Code::CorruptFile) << "tokenizer: pre-tokenizer " << unsigned(rule)
+    return Status(Code::CorruptFile) << "pre-tokenizer " << unsigned(rule)
                                      << " is not in the table; build the file again";
   }
   if (addPrefixSpace && !takesPrefixSpace)
-    return Status(Code::Unsupported) << "tokenizer: add_prefix_space is not supported with pre-tokenizer "
+    return Status(Code::Unsupported) << "add_prefix_space is not supported with pre-tokenizer "
                                      << fbs::EnumNamePreTokenizer(rule);
   if ((prefixFirstOnly && !(result.marked && addPrefixSpace)) || (digitsAlone && result.marked))
-    return Status(Code::CorruptFile) << "tokenizer: "
-                                     << (prefixFirstOnly ? "prefix_first_only" : "digits_alone")
+    return Status(Code::CorruptFile) << (prefixFirstOnly ? "prefix_first_only" : "digits_alone")
                                      << " has no meaning with pre-tokenizer "
                                      << fbs::EnumNamePreTokenizer(rule)
                                      << (prefixFirstOnly && result.marked ? " without add_prefix_space" : "")

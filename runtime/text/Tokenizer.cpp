@@ -159,7 +159,7 @@ private:
   std::vector<Node> nodes;
 };
 
-Status corrupt() { return Status(Code::CorruptFile) << "tokenizer: "; }
+Status corrupt() { return Status(Code::CorruptFile); }
 
 } // namespace
 

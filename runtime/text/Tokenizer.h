@@ -25,7 +25,8 @@ class Tokenizer {
 public:
   /// Nothing in `table` is trusted but FlatBuffers' own structure. CorruptFile for what breaks the table's
   /// contract (ids out of range, a merge whose sides do not make its product, two symbols or two merges
-  /// alike, rules that do not fit its alphabet), Unsupported for what is well formed but not here.
+  /// alike, rules that do not fit its alphabet), Unsupported for what is well formed but not here. Messages
+  /// do not say that it is a tokenizer, nor whose: who has the table does.
   static Result<Tokenizer> create(const fbs::Tokenizer &table);
 
   Tokenizer(Tokenizer &&) noexcept;

@@ -544,7 +544,7 @@ TEST(Tokenizer, RejectsTwoTokensAlike) {
 // support/Vocabulary.h's own tests have the rest.
 TEST(Tokenizer, RejectsBrokenVocabulary) {
   expectRefused([](auto &table) { table.afterwards = [](auto &packed) { packed.merge_planes.pop_back(); }; },
-                Code::CorruptFile, "tokenizer: merges have 26 bytes, no multiple of 9; build the file again");
+                Code::CorruptFile, "merges have 26 bytes, no multiple of 9; build the file again");
 }
 TEST(Tokenizer, RejectsMergeThatMakesNoWord) {
   expectRefused([](auto &table) { table.kinds[3] = fbs::TokenKind::Control; }, Code::CorruptFile,
