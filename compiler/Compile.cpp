@@ -7,6 +7,7 @@
 #include "compiler/passes/Stages.h"
 #include "dialect/lora/Lora.h"
 #include "dialect/plan/Plan.h"
+#include "schemas/Header.h"
 #include "support/Files.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -15,6 +16,7 @@
 #include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -31,14 +33,11 @@ constexpr uint64_t MaxTextBytes = 64ull << 20; ///< of a .mlir input
 constexpr StringRef ImportStage = "import";
 
 Status checkStageNames(const CompileOptions &options) {
-  std::string all(ImportStage);
-  for (const Stage &stage : stages())
-    all += ", " + stage.name.str();
+  const std::vector<std::string> all = stageNames();
   for (const std::string &name : options.dumpIrAfter)
-    if (name != ImportStage &&
-        llvm::none_of(stages(), [&](const Stage &stage) { return stage.name == name; }))
+    if (!llvm::is_contained(all, name))
       return Status(Code::InvalidArgument)
-             << "--dump-ir-after: stage '" << name << "' does not exist; there are " << all;
+             << "--dump-ir-after: stage '" << name << "' does not exist; there are " << llvm::join(all, ", ");
   for (const std::string &name : options.skipPasses)
     if (llvm::none_of(stages(), [&](const Stage &stage) { return stage.name == name && stage.skippable; }))
       return Status(Code::InvalidArgument)
@@ -91,6 +90,32 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
+/// Options that a dump of a later stage can no longer follow are refused.
+Status checkStillOpen(ModuleOp module, const CompileOptions &options) {
+  auto refuse = [&](const char *option, const char *stage, const char *why) {
+    return Status(Code::InvalidArgument)
+           << option << ": comes too late, since " << options.input << " is a dump of " << stage
+           << " or a later stage: " << why << "; give the checkpoint or an earlier dump";
+  };
+  auto matrices = llvm::make_filter_range(module.getOps<lora::WeightOp>(), [](lora::WeightOp weight) {
+    return weight.getTensorType().getRank() == 2;
+  });
+  const bool planned = !module.getOps<plan::ProgramOp>().empty();
+  if (!options.quantize.empty() &&
+      (planned || (!matrices.empty() &&
+                   llvm::all_of(matrices, [](lora::WeightOp weight) { return bool(weight.getPacked()); }))))
+    return refuse("--quantize", "quantize", "all matrices have a type");
+  if (!planned)
+    return Status::ok();
+  if (options.maxRows)
+    return refuse("--max-rows", "select", "its programs serve the rows that they serve");
+  if (options.cache)
+    return refuse("--cache", "select", "its programs have a cache");
+  if (!options.skipPasses.empty())
+    return refuse("--skip-pass", "select", "what can be left out has been");
+  return Status::ok();
+}
+
 /// Options stand in lora.model, those of an import as those that a .mlir input is given anew.
 void recordOptions(ModuleOp module, const CompileOptions &options) {
   OpBuilder builder(module.getContext());
@@ -116,8 +141,17 @@ std::string printed(ModuleOp module) {
 
 } // namespace
 
+std::vector<std::string> stageNames() {
+  std::vector<std::string> names(1, ImportStage.str());
+  for (const Stage &stage : stages())
+    names.push_back(stage.name.str());
+  return names;
+}
+
 Status compileModel(const CompileOptions &options, CompileReport &report) {
   LORAC_TRY(checkStageNames(options));
+  LORAC_ASSIGN(std::string output,
+               resultPath(options.output, {format::ModelMagic, sizeof(format::ModelMagic)}, "a model file"));
   auto progress = [&](const std::string &work, uint64_t done, uint64_t total) {
     if (options.progress)
       options.progress(work, done, total);
@@ -137,6 +171,7 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
     module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
     if (!module)
       return diagnostics.status(Code::CorruptFile);
+    LORAC_TRY(checkStillOpen(*module, options));
   } else {
     module = ModuleOp::create(UnknownLoc::get(&context));
     ImportOptions import{options.quantize, options.maxContext, options.maxRows};
@@ -169,7 +204,7 @@ Status compileModel(const CompileOptions &options, CompileReport &report) {
   if (!options.kernelCache.empty()) {
     LORAC_ASSIGN(cache, KernelCache::open(options.kernelCache));
   }
-  FailureOr<ModelSummary> summary = writeModel(*module, options.output, progress, cache ? &*cache : nullptr);
+  FailureOr<ModelSummary> summary = writeModel(*module, output, progress, cache ? &*cache : nullptr);
   if (failed(summary))
     return diagnostics.status(Code::InvalidArgument);
   report.fingerprint = summary->fingerprint;

@@ -26,7 +26,7 @@ struct CompileOptions {
   std::vector<std::string> quantize;
   std::optional<uint64_t> maxContext, maxRows; ///< likewise
   std::optional<std::string> cache; ///< how keys and values are kept: f32 (default) or f16; likewise
-  /// Stages whose IR goes to `dump`: import, merge, fuse, quantize, select, plan-memory, barriers.
+  /// Stages whose IR goes to `dump`, of stageNames().
   std::vector<std::string> dumpIrAfter;
   std::vector<std::string> skipPasses; ///< only fuse can be left out
   std::string kernelCache; ///< folder that keeps compiled kernels for the next compilation; empty: none
@@ -48,6 +48,9 @@ struct CompileReport {
   std::vector<std::string>
       remarks; ///< what passes had to say (a tied weight that became two and what it costs)
 };
+
+/// The stages in order, import first.
+std::vector<std::string> stageNames();
 
 /// Compiles; on an error nothing is written. The Status has the first error and further diagnostics as notes.
 Status compileModel(const CompileOptions &options, CompileReport &report);

@@ -3,13 +3,13 @@
 # Unpacks the mesa-vulkan-drivers of Debian's backports, with the libraries that the machine lacks, into .cache/mesa-backports (once) and points
 # Vulkan's loader at it. The machine's packages and package sources stay as they are: apt works on lists and a folder of its own.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-folder=$PWD/.cache/mesa-backports
+cache=$(cd "$(dirname "$0")/.." && pwd)/.cache # COMMAND runs where the caller is
+folder=$cache/mesa-backports
 icd=$folder/lvp_icd.json
 
 fetch() {
   local uri
-  work=$(mktemp -d "$PWD/.cache/mesa.XXXXXX")
+  work=$(mktemp -d "$cache/mesa.XXXXXX")
   trap 'rm -rf "$work"' EXIT # for failures; at the end exec leaves no trap to run
   # The mirror that the machine's own sources name.
   uri=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Codename: bookworm' 'Component: main' | head -n 1)
@@ -28,14 +28,16 @@ fetch() {
   local package
   for package in "$work"/archives/*.deb; do dpkg-deb -x "$package" "$work/tree"; done
   dpkg-deb -f "$work"/archives/mesa-vulkan-drivers_*.deb Version >"$work/tree/version"
+  local library
+  library=$(cd "$work/tree" && find usr/lib -name libvulkan_lvp.so)
+  printf '{"file_format_version": "1.0.0", "ICD": {"library_path": "%s", "api_version": "1.4.0"}}\n' "./$library" >"$work/tree/${icd##*/}"
   rm -rf "$folder"
   mv "$work/tree" "$folder"
   rm -rf "$work"
 }
 
-mkdir -p .cache
-[[ -f $folder/version ]] || fetch
+mkdir -p "$cache"
+[[ -f $folder/version && -f $icd ]] || fetch
 library=$(find "$folder/usr/lib" -name libvulkan_lvp.so)
-printf '{"file_format_version": "1.0.0", "ICD": {"library_path": "%s", "api_version": "1.4.0"}}\n' "$library" >"$icd"
 export VK_DRIVER_FILES=$icd VK_ICD_FILENAMES=$icd LD_LIBRARY_PATH=${library%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 exec "$@"

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -137,6 +138,34 @@ Result<std::string> readTextFile(const std::string &path, uint64_t limit) {
     return Status(Code::InvalidArgument)
            << path << ": has " << file.bytes().size() << " bytes, at most " << limit << " are read";
   return std::string(reinterpret_cast<const char *>(file.bytes().data()), file.bytes().size());
+}
+
+Result<std::string> resultPath(const std::string &path, std::string_view magic, std::string_view kind) {
+  namespace fs = std::filesystem;
+  constexpr int MaxLinks = 40; // as many as Linux follows
+  if (path.empty())
+    return Status(Code::InvalidArgument) << "the file to write has an empty name; name " << kind;
+  fs::path target = path;
+  std::error_code error;
+  for (int links = 0; links < MaxLinks && fs::is_symlink(target, error); ++links) {
+    const fs::path next = fs::read_symlink(target, error);
+    target = next.is_absolute() ? next : target.parent_path() / next;
+  }
+  const fs::file_status there = fs::status(target, error);
+  if (!fs::exists(there))
+    return target.string();
+  if (!fs::is_regular_file(there))
+    return Status(Code::InvalidArgument) << path << ": is no regular file, which " << kind
+                                         << " would take the place of; choose another name";
+  uint64_t size = 0;
+  LORAC_ASSIGN(int descriptor, openRegular(target.string(), size));
+  std::string begin(magic.size(), '\0');
+  const ssize_t count = uninterrupted([&] { return ::pread(descriptor, begin.data(), begin.size(), 0); });
+  ::close(descriptor);
+  if (size > 0 && (count < 0 || std::string_view(begin).substr(0, size_t(count)) != magic))
+    return Status(Code::InvalidArgument) << path << ": is there and is not " << kind
+                                         << ", so it is not replaced; choose another name or remove it";
+  return target.string();
 }
 
 Result<AtomicFile> AtomicFile::create(const std::string &path) {

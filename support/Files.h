@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac {
@@ -44,6 +45,12 @@ Result<std::vector<uint8_t>> readFile(const std::string &path, uint64_t limit);
 
 /// A small text file, whole. `limit` bounds what is read; a larger file is InvalidArgument.
 Result<std::string> readTextFile(const std::string &path, uint64_t limit);
+
+/// Where a result that a user named `path` is written: there, or where a symbolic link there points to. So
+/// that a mistyped name or that of an input costs nobody a file, InvalidArgument where what it would replace
+/// is no regular file, or has content that does not begin with `magic`; `kind` tells what is written ("a
+/// model file"). Why nothing can be written there is not looked at.
+Result<std::string> resultPath(const std::string &path, std::string_view magic, std::string_view kind);
 
 /// Writes into `path`'s folder and takes its place only at commit(): a file without a name, fsync, a
 /// temporary name, rename, fsync of the folder. Without commit nothing remains, nor where the process is

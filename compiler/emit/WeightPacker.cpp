@@ -41,6 +41,13 @@ double squaredDifference(std::span<const float> a, std::span<const float> b) {
   });
 }
 
+/// The first of `values` that is not finite, or how many there are.
+uint64_t firstInfinite(std::span<const float> values) {
+  return uint64_t(
+      std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); }) -
+      values.begin());
+}
+
 /// What codes of blocks are multiplied by, and what is needed to know the error for any scale: Σ W·T and Σ T²
 /// of each block, with T = the stored values over the scale.
 struct BlockSums {
@@ -124,7 +131,12 @@ WeightPacker::Batch WeightPacker::packRows(uint64_t begin, uint64_t count) const
     if (!type.nested) {
       if (!packed::isFloat(type.code))
         packed::dequantizeRow(type, row, stored);
-      batch.error.squares += squaredDifference(values, stored);
+      const double difference = squaredDifference(values, stored);
+      if (const uint64_t k = std::isfinite(difference) ? cols : firstInfinite(stored); k < cols)
+        batch.status = refuse(i) << "value " << values[k] << " in column " << k << " is beyond what "
+                                 << packed::nameOf(type) << " holds; store it wider: --quantize '"
+                                 << source.name() << "=f32'";
+      batch.error.squares += difference;
       continue;
     }
     batch.blocks.scales.insert(batch.blocks.scales.end(), row.words.begin(), row.words.end());
@@ -144,8 +156,9 @@ WeightPacker::Batch WeightPacker::packRows(uint64_t begin, uint64_t count) const
 }
 
 /// Codes all blocks' scales: the plane of bytes, the nested plane's part, and the error that they make.
-static void finishNested(const BlockSums &blocks, const packed::Type &type, uint64_t rows, uint64_t cols,
-                         PackedRest &rest) {
+static Status finishNested(const BlockSums &blocks, const packed::Type &type, const TensorSource &source,
+                           PackedRest &rest) {
+  const uint64_t rows = source.rows(), cols = source.cols();
   const packed::NestedScales nested = packed::nest(blocks.scales);
   const uint64_t groups = packed::groupsOf(type, cols), tileRows = packed::TileRows;
   for (uint64_t row = 0; row < rows; ++row)
@@ -157,9 +170,15 @@ static void finishNested(const BlockSums &blocks, const packed::Type &type, uint
   double squares = rest.error.reference;
   for (uint64_t b = 0; b < blocks.scales.size(); ++b) {
     const double scale = nested.scaleOf(b);
+    if (!std::isfinite(scale))
+      return Status(Code::InvalidArgument)
+             << source.name() << ": row " << b / groups << ": a scale of " << blocks.scales[b]
+             << " is beyond what " << packed::nameOf(type) << " holds; store it wider: --quantize '"
+             << source.name() << "=f32'";
     squares += scale * (scale * double(blocks.own[b]) - 2 * double(blocks.mixed[b]));
   }
   rest.error.squares = std::max(squares, 0.0);
+  return Status::ok();
 }
 
 Result<PackedRest> WeightPacker::pack(const std::function<Status(std::span<const uint8_t>)> &sink) const {
@@ -193,7 +212,7 @@ Result<PackedRest> WeightPacker::pack(const std::function<Status(std::span<const
     LORAC_TRY(first);
   }
   if (type.nested)
-    finishNested(blocks, type, rows, source.cols(), rest);
+    LORAC_TRY(finishNested(blocks, type, source, rest));
   return rest;
 }
 

@@ -2,6 +2,7 @@
 #include "compiler/import/Gguf.h"
 
 #include "compiler/import/Shown.h"
+#include "schemas/Header.h"
 #include "support/Checked.h"
 
 #include <algorithm>
@@ -222,6 +223,9 @@ Result<GgufFile> GgufFile::open(FileCache &files, const std::string &path) {
   gguf.filePath = path;
   LORAC_ASSIGN(gguf.file, files.open(path));
   Reader reader(path, gguf.file->bytes());
+  if (gguf.file->bytes().size() >= 4 && std::memcmp(gguf.file->bytes().data(), format::ModelMagic, 4) == 0)
+    return Status(Code::InvalidArgument)
+           << path << ": is a model file, which lorac compile has made already; give the checkpoint";
   if (gguf.file->bytes().size() < 4 || std::memcmp(gguf.file->bytes().data(), "GGUF", 4) != 0)
     return Status(Code::CorruptFile) << path << ": does not begin with GGUF; is this a .gguf file?";
   reader.at = 4;

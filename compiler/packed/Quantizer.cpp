@@ -78,9 +78,10 @@ std::pair<float, int32_t> quantizeZeroPoint(std::span<const float> values, uint8
     least = std::min(least, value);
     greatest = std::max(greatest, value);
   }
-  const float scale = halfToFloat(floatToHalf((greatest - least) / 15)), factor = inverse(scale);
+  const float unrounded = (greatest - least) / 15;
+  const float scale = halfToFloat(floatToHalf(unrounded)), factor = inverse(scale);
   if (!std::isfinite(scale)) // refused as beyond f16
-    return {scale, 0};
+    return {unrounded, 0};
   const int32_t zero = std::clamp(roundAway(-least * factor), 0, 15);
   for (size_t i = 0; i < values.size(); ++i)
     codes[i] = uint8_t(std::clamp(roundAway(std::clamp(values[i] * factor, -16.0f, 16.0f)) + zero, 0, 15));
@@ -127,7 +128,9 @@ float quantizeTable(Code code, std::span<const float> values, uint8_t *codes) {
 bool infinite(uint16_t half) { return (half & 0x7c00u) == 0x7c00u; }
 
 std::string beyondHalf(float scale) {
-  return "a scale of " + std::to_string(scale) + " is beyond f16 (65504)";
+  char text[64];
+  std::snprintf(text, sizeof(text), "a scale of %g is beyond f16 (65504)", double(scale));
+  return text;
 }
 
 uint16_t loadHalf(const uint8_t *bytes) {

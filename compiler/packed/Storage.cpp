@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cmath>
+#include <map>
+#include <optional>
 
 namespace lorac::packed {
 
-namespace {
-
-/// Parts of a dotted name that are numbers become `*`.
 std::string roleOf(std::string_view name) {
   constexpr std::string_view suffix = ".weight";
   if (name.ends_with(suffix))
@@ -27,11 +27,44 @@ std::string roleOf(std::string_view name) {
   }
 }
 
+namespace {
+
+/// The first part of a dotted name that is a number.
+std::optional<uint64_t> numberIn(std::string_view name) {
+  while (true) {
+    const std::string_view part = name.substr(0, name.find('.'));
+    uint64_t number = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), number);
+    if (error == std::errc() && end == part.data() + part.size())
+      return number;
+    if (part.size() == name.size())
+      return std::nullopt;
+    name.remove_prefix(part.size() + 1);
+  }
+}
+
+/// "0-3,7" of numbers in ascending order.
+std::string rangesOf(std::span<const uint64_t> numbers) {
+  std::string text;
+  for (size_t i = 0; i < numbers.size();) {
+    size_t last = i;
+    while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1)
+      ++last;
+    text += text.empty() ? "" : ",";
+    text += std::to_string(numbers[i]);
+    if (last > i)
+      text.append("-").append(std::to_string(numbers[last]));
+    i = last + 1;
+  }
+  return text;
+}
+
 } // namespace
 
 std::vector<StorageRow> storageTable(std::span<const StoredMatrix> matrices) {
   struct Sums {
     double error = 0, reference = 0;
+    std::vector<uint64_t> numbers; // of layers, where names have them
   };
   std::vector<StorageRow> rows;
   std::vector<Sums> sums;
@@ -51,10 +84,20 @@ std::vector<StorageRow> storageTable(std::span<const StoredMatrix> matrices) {
     row->bytes +=
         tileRows * (codeRowBytes(matrix.type, matrix.cols) + scaleRowBytes(matrix.type, matrix.cols)) +
         nestedBytes(matrix.type, matrix.rows, matrix.cols);
+    if (const std::optional<uint64_t> number = numberIn(matrix.name))
+      sum.numbers.push_back(*number);
     sum.error += matrix.errorSquares;
     sum.reference += matrix.referenceSquares;
   }
+  std::map<std::string, size_t> rowsOfRole;
+  for (const StorageRow &row : rows)
+    ++rowsOfRole[row.sites];
   for (size_t i = 0; i < rows.size(); ++i) {
+    if (const size_t star = rows[i].sites.find('*');
+        star != std::string::npos && rowsOfRole[rows[i].sites] > 1) {
+      std::sort(sums[i].numbers.begin(), sums[i].numbers.end());
+      rows[i].sites.replace(star, 1, rangesOf(sums[i].numbers));
+    }
     rows[i].bitsPerWeight = double(rows[i].bytes) * 8 / double(rows[i].values);
     rows[i].error = sums[i].reference > 0 ? std::sqrt(sums[i].error / sums[i].reference) : 0;
   }

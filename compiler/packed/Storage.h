@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lorac::packed {
@@ -24,7 +25,9 @@ struct StoredMatrix {
 
 /// Matrices of one role, encoding and type, of all layers.
 struct StorageRow {
-  std::string sites; ///< `model.layers.*.mlp.up_proj`: the tensors' name without `.weight`, numbers as `*`
+  /// `model.layers.*.mlp.up_proj`: the tensors' name without `.weight`, numbers as `*`; where a role has
+  /// several rows, the numbers of each: `model.layers.0-3,7.mlp.up_proj`.
+  std::string sites;
   std::string encoding;
   bool keepable = true;
   Type type;
@@ -34,6 +37,9 @@ struct StorageRow {
   double bitsPerWeight = 0; ///< with padding
   double error = 0;         ///< ||W' - W|| / ||W|| over all of them
 };
+
+/// A tensor's name without `.weight`, with `*` for parts that are numbers: what it is in each layer.
+std::string roleOf(std::string_view name);
 
 /// In the order in which roles first stand in `matrices`.
 std::vector<StorageRow> storageTable(std::span<const StoredMatrix> matrices);

@@ -62,8 +62,8 @@ def QuantizePass : Pass<"lora-quantize", "::mlir::ModuleOp"> {
   let summary = "Give every matrix a packed type";
   let description = [{
     Rules come from `lora.model`'s `quantize` and then from the option `rules`: `TYPE` for every matrix, or `PATTERN=TYPE`, where
-    `*` in the pattern stands for any text and the pattern matches a whole site name or a weight's name without `.weight`. The last
-    rule that matches decides. Matrices that have a packed type keep it. Vectors are always f32.
+    `*` in the pattern stands for any text and the pattern matches the name of a site or of a weight, with or without `.weight`: all of it or
+    all that follows a dot in it, so `layers.*.mlp.*` and `up_proj` need not say where layers are. The last rule that matches decides. Matrices that have a packed type keep it. Vectors are always f32.
 
     Types are those of docs/formats/packed.md, and `as-stored`: the type that holds the file's values exactly (f32, f16, bf16; Q4_0 is
     `int4-g32`, Q4_1 `int4-g32-offset`, Q8_0 and Q5_0 `int8-g32`), or f16 where none does. Without a rule a checkpoint whose matrices

@@ -2,6 +2,7 @@
 // The packed type is part of a weight's type, so this pass changes types and nothing else; emit packs the
 // values.
 #include "compiler/packed/Quantizer.h"
+#include "compiler/packed/Storage.h"
 #include "compiler/passes/Passes.h"
 #include "compiler/passes/Untie.h"
 
@@ -46,6 +47,18 @@ bool matches(StringRef pattern, StringRef name) {
   return pattern.substr(p).find_first_not_of('*') == StringRef::npos;
 }
 
+/// Whether `pattern` is all of `name` or of what follows a dot in it: `layers.*.mlp.*` and `up_proj` need not
+/// say where layers are.
+bool matchesEnd(StringRef pattern, StringRef name) {
+  while (!matches(pattern, name)) {
+    size_t dot = name.find('.');
+    if (dot == StringRef::npos)
+      return false;
+    name = name.drop_front(dot + 1);
+  }
+  return true;
+}
+
 /// Reads `TYPE` or `PATTERN=TYPE`, or says at `op` what is wrong with it.
 FailureOr<Rule> parseRule(Operation *op, StringRef text) {
   size_t equals = text.rfind('=');
@@ -70,13 +83,14 @@ FailureOr<Rule> parseRule(Operation *op, StringRef text) {
 
 Encoding encodingOf(lora::WeightOp weight) { return Encoding(weight.getSource().getEncoding()); }
 
-/// The type at a site by the last rule that matches its name or the weight's, else by `otherwise`. Marks
-/// every rule that matches.
+/// The type at a site by the last rule that matches its name or the weight's, with or without `.weight`, else
+/// by `otherwise`. Marks every rule that matches.
 packed::Type typeAt(StringRef site, lora::WeightOp weight, MutableArrayRef<Rule> rules,
                     const Rule &otherwise) {
   const Rule *last = &otherwise;
   for (Rule &rule : rules)
-    if (matches(rule.pattern, site) || matches(rule.pattern, nameOf(weight))) {
+    if (llvm::any_of(ArrayRef{site, nameOf(weight), weight.getSymName()},
+                     [&](StringRef name) { return matchesEnd(rule.pattern, name); })) {
       last = &rule;
       rule.matched = true;
     }
@@ -137,8 +151,11 @@ struct QuantizePass final : public lorac::impl::QuantizePassBase<QuantizePass> {
           return signalPassFailure();
     for (const Rule &rule : parsed)
       if (!rule.matched) {
-        emitError(ruleOwner()->getLoc())
-            << "quantize rule '" << rule.text << "': the pattern matches no site and no matrix of the model";
+        InFlightDiagnostic error = emitError(ruleOwner()->getLoc())
+                                   << "quantize rule '" << rule.text
+                                   << "': the pattern matches no site and no matrix of the model";
+        if (!uses.empty())
+          error << ", which are named like " << examples(uses);
         return signalPassFailure();
       }
     SmallVector<lora::LinearOp> mixed;
@@ -147,6 +164,21 @@ struct QuantizePass final : public lorac::impl::QuantizePassBase<QuantizePass> {
         mixed.push_back(linear);
     });
     llvm::for_each(mixed, split);
+  }
+
+  /// A name of each role that sites have, up to nine, in the order of the module.
+  static std::string examples(const WeightUses &uses) {
+    std::vector<std::string> roles;
+    std::string text;
+    for (const auto &[symbol, ofSymbol] : uses)
+      for (const WeightUse &use : ofSymbol) {
+        std::string role = packed::roleOf(use.site.getValue());
+        if (roles.size() == 9 || llvm::is_contained(roles, role))
+          continue;
+        text += (roles.empty() ? "" : ", ") + use.site.getValue().str();
+        roles.push_back(std::move(role));
+      }
+    return text;
   }
 
   /// The op that errors about rules point to.

@@ -35,7 +35,7 @@ Result<DeviceSpec> DeviceSpec::parse(const std::string &text) {
   DeviceSpec spec;
   spec.kind = device.substr(0, colon);
   if (!contains(Kinds, spec.kind))
-    return wrong() << "there is no kind '" << spec.kind << "'; use one of " << listed(Kinds);
+    return wrong() << "there is no kind '" << spec.kind << "'; use auto or vulkan";
   if (colon != std::string::npos) {
     std::string number = device.substr(colon + 1);
     auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), spec.index);

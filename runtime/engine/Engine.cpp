@@ -455,8 +455,8 @@ Status Engine::step(std::span<const StepRow> rows, StepOutput &output) {
 Status Engine::runLocked(std::span<const PlannedRow> rows, const PlannedRun &run, float *logits) {
   const StepProgram *program = chooseProgram(programs, rows.size(), run.entries > 0);
   if (!program)
-    return Status(Code::Incompatible) << modelFile->path() << ": no program serves " << rows.size()
-                                      << " rows with adapters " << (run.entries > 0 ? "on" : "off");
+    return Status(Code::Incompatible) << "no program serves " << rows.size() << " rows with adapters "
+                                      << (run.entries > 0 ? "on" : "off");
   uint64_t written = 0;
   for (const StepProgram::Input &input : program->inputs) {
     std::span<uint8_t> buffer = device->stepBuffer(program->program, input.buffer);
@@ -473,14 +473,13 @@ Status Engine::runLocked(std::span<const PlannedRow> rows, const PlannedRun &run
     return Status::ok();
   std::span<const float> out = device->outBuffer(program->program, program->outBuffer);
   if (run.outRows > program->outCapacity || out.size() < (run.outRows - 1) * program->rowStride + vocabSize())
-    return Status(Code::Internal) << modelFile->path() << ": " << run.outRows
-                                  << " rows of logits do not fit the out buffer of " << out.size()
-                                  << " values; report the model file";
+    return Status(Code::Internal) << run.outRows << " rows of logits do not fit the out buffer of "
+                                  << out.size() << " values; report the model file";
   for (uint64_t i = 0; i < run.outRows; ++i) {
     const float *row = out.data() + i * program->rowStride;
     if (!allFinite(row, vocabSize()))
       return Status(Code::InvalidArgument)
-             << modelFile->path() << ": a row of logits holds a value that is not finite; the model's or an "
+             << "a row of logits holds a value that is not finite; the model's or an "
              << "adapter's weights are damaged or overflow in f16: use a smaller strength or another file";
     std::memcpy(logits + i * vocabSize(), row, vocabSize() * sizeof(float));
   }

@@ -21,6 +21,15 @@ namespace {
 
 Status corrupt(const std::string &name) { return Status(Code::CorruptFile) << name << ": "; }
 
+/// Files that are whole, and given in the place of others: what they begin with and what to do.
+struct OtherKind {
+  std::string_view magic, advice;
+};
+constexpr OtherKind OtherKinds[] = {
+    {"GGUF", "a GGUF checkpoint: make a model file of it with lorac compile"},
+    {{format::ModelMagic, sizeof(format::ModelMagic)}, "a model file: give it as the model"},
+    {{format::AdapterMagic, sizeof(format::AdapterMagic)}, "an adapter's bundle: give it as an adapter"}};
+
 /// The offset of the first byte in [begin, end) that is not zero, or `end`.
 uint64_t firstNonZero(std::span<const uint8_t> bytes, uint64_t begin, uint64_t end) {
   auto range = bytes.subspan(size_t(begin), size_t(end - begin));
@@ -36,9 +45,13 @@ Result<Metadata> readMetadata(std::span<const uint8_t> bytes, const std::string 
     return corrupt(name) << "has " << bytes.size() << " bytes, a header alone has " << sizeof(format::Header);
   format::Header header;
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (std::memcmp(header.magic, magic, sizeof(header.magic)) != 0)
-    return corrupt(name) << "is no Lorac " << kind << ": it starts with "
-                         << quoted(std::string_view(header.magic, 4)) << ", not '"
+  const std::string_view begin(header.magic, sizeof(header.magic));
+  const bool ours = begin == std::string_view(magic, sizeof(magic));
+  for (const OtherKind &other : OtherKinds)
+    if (!ours && begin == other.magic)
+      return Status(Code::InvalidArgument) << name << ": is no Lorac " << kind << " but " << other.advice;
+  if (!ours)
+    return corrupt(name) << "is no Lorac " << kind << ": it starts with " << quoted(begin) << ", not '"
                          << std::string_view(magic, 4) << "'";
   if (header.version == 0)
     return corrupt(name) << "header version is 0, the first is 1";

@@ -4,6 +4,8 @@
 #include "tests/support/TempFolder.h"
 
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -60,6 +62,46 @@ TEST(Files, ReadsTextUpToALimit) {
   ASSERT_OK(text);
   EXPECT_EQ(*text, "12345");
   EXPECT_STATUS(readTextFile(folder.path("a"), 4), Code::InvalidArgument, "has 5 bytes, at most 4 are read");
+}
+
+TEST(ResultPath, ReplacesOnlyItsOwnKind) {
+  TempFolder folder;
+  auto path = [&](const char *name) { return resultPath(folder.path(name), "LRCM", "a model file"); };
+  ASSERT_OK(path("none"));
+  EXPECT_EQ(*path("none"), folder.path("none"));
+  for (const char *content : {"", "LRCM", "LRCM and more"}) {
+    std::ofstream(folder.path("own"), std::ios::trunc) << content;
+    EXPECT_OK(path("own"));
+  }
+  for (const char *content : {"L", "LRC", "GGUF and more", "#!/bin/sh"}) {
+    std::ofstream(folder.path("other"), std::ios::trunc) << content;
+    EXPECT_STATUS(path("other"), Code::InvalidArgument,
+                  "is there and is not a model file, so it is not replaced");
+  }
+  EXPECT_STATUS(resultPath("", "LRCM", "a model file"), Code::InvalidArgument, "empty name");
+}
+
+TEST(ResultPath, RefusesWhatIsNoRegularFile) {
+  TempFolder folder;
+  ASSERT_EQ(mkfifo(folder.path("pipe").c_str(), 0600), 0);
+  std::filesystem::create_directory(folder.path("folder"));
+  for (const std::string &path : {folder.path("pipe"), folder.path("folder"), std::string("/dev/null")})
+    EXPECT_STATUS(resultPath(path, "LRCM", "a model file"), Code::InvalidArgument, "is no regular file");
+}
+
+TEST(ResultPath, FollowsLinks) {
+  TempFolder folder;
+  std::filesystem::create_directory(folder.path("folder"));
+  std::filesystem::create_symlink("folder/file", folder.path("a"));
+  std::filesystem::create_symlink(folder.path("a"), folder.path("folder/b"));
+  Result<std::string> path = resultPath(folder.path("folder/b"), "LRCM", "a model file");
+  ASSERT_OK(path);
+  EXPECT_EQ(*path, folder.path("folder/file"));
+  std::ofstream(folder.path("folder/file")) << "GGUF";
+  EXPECT_STATUS(resultPath(folder.path("a"), "LRCM", "a model file"), Code::InvalidArgument,
+                "is not a model file");
+  std::filesystem::create_symlink("loop", folder.path("loop"));
+  EXPECT_OK(resultPath(folder.path("loop"), "LRCM", "a model file")); // whoever opens it says what it is
 }
 
 TEST(AtomicFile, ReplacesTheOldFileOnlyAtCommit) {

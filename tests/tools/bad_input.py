@@ -227,6 +227,21 @@ class Checkpoints(Case):
         path.write_text("This is no checkpoint.\n" * 10)
         self.refuse_compile("text.gguf", path)
 
+    def test_a_model_file(self):
+        self.refuse_compile("is a model file, which lorac compile has made already", self.model)
+
+    def test_values_that_become_infinite(self):
+        checkpoint = self.checkpoint()
+
+        def edit(tensors):
+            dtype, shape, data = tensors["model.layers.2.mlp.down_proj.weight"]
+            tensors["model.layers.2.mlp.down_proj.weight"] = dtype, shape, struct.pack("<f", 3.4e38) + data[4:]
+        self.edit_tensors(checkpoint / "model.safetensors", edit)
+        self.refuse_compile(r"down_proj\.weight: row 0: value 3\.4e\+38 in column 0 is beyond what bf16 holds; store it wider: --quantize "
+                            r"'model\.layers\.2\.mlp\.down_proj\.weight=f32'", checkpoint, "--quantize", "bf16")
+        LORAC.ok("compile", checkpoint, "-o", self.folder / "m.lorac", "--quantize", "bf16",
+                 "--quantize", "model.layers.2.mlp.down_proj.weight=f32")
+
     def test_gguf_unknown_architecture(self):
         import round_trip
         whole = self.folder / "whole.gguf"
@@ -278,6 +293,50 @@ class Checkpoints(Case):
         for command in "merge", "serve":
             with self.subTest(command=command):
                 self.refuse(command, command, self.model, "--port", "1")
+
+
+class Outputs(Case):
+    """What stands where a result is to be written, and is no older result, stays."""
+
+    def keep(self, path, *arguments):
+        before = path.read_bytes()
+        self.refuse(re.escape(str(path)) + ": is there and is not a", *arguments)
+        self.assertEqual(path.read_bytes(), before)
+
+    def test_inputs(self):
+        import round_trip
+        checkpoint, adapter, gguf, dump = self.checkpoint(), self.adapter(), self.folder / "whole.gguf", self.folder / "dump.mlir"
+        round_trip.write_gguf(gguf, TIED)
+        dump.write_text(LORAC.ok("compile", checkpoint, "-o", self.folder / "m.lorac", "--dump-ir-after", "import"))
+        model = self.edited(self.model, "model.lorac", lambda data: None)
+        self.keep(gguf, "compile", gguf, "-o", gguf)
+        self.keep(dump, "compile", dump, "-o", dump)
+        self.keep(checkpoint / "config.json", "compile", checkpoint, "-o", checkpoint / "config.json")
+        self.keep(checkpoint / "model.safetensors", "compile", checkpoint, "-o", checkpoint / "model.safetensors")
+        self.keep(model, "adapter", adapter, "--base", model, "-o", model)
+        self.keep(adapter / "adapter_config.json", "adapter", adapter, "--base", model, "-o", adapter / "adapter_config.json")
+        self.keep(model, "run", model, "--tokens", "1", "--max-tokens", 1, "--logits", model)
+
+    def test_behind_a_link(self):
+        checkpoint = self.checkpoint()
+        link = self.folder / "link.lorac"
+        link.symlink_to("checkpoint/config.json")
+        self.keep(link, "compile", checkpoint, "-o", link)
+        self.assertTrue(link.is_symlink())
+
+    def test_no_regular_file(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for path in pipe, self.folder:
+            with self.subTest(path=path):
+                self.refuse("is no regular file", "compile", TIED, "-o", path)
+                self.refuse("is no regular file", "adapter", TIED / "adapters" / "all-r8", "--base", self.model, "-o", path)
+                self.refuse("is no regular file", "run", self.model, "--tokens", "1", "--max-tokens", 1, "--logits", path)
+        self.assertTrue(pipe.is_fifo())
+
+    def test_no_name(self):
+        self.refuse("empty name", "compile", TIED, "-o", "")
+        self.refuse("empty name", "run", self.model, "--tokens", "1", "--max-tokens", 1, "--logits", "")
 
 
 class Adapters(Case):
@@ -394,6 +453,12 @@ class Adapters(Case):
         adapter = self.adapter()
         self.edit_config(adapter, "adapter_config.json", peft_type="IA3")
         self.refuse_adapter("IA3", adapter)
+
+    def test_base_is_a_checkpoint(self):
+        import round_trip
+        gguf = self.folder / "whole.gguf"
+        round_trip.write_gguf(gguf, TIED)
+        self.refuse_adapter("is no Lorac model file but a GGUF checkpoint", TIED / "adapters" / "all-r8", base=gguf)
 
     def test_base_is_no_model(self):
         self.refuse_adapter("adapter_config.json", TIED / "adapters" / "all-r8", base=TIED / "adapters" / "all-r8" / "adapter_config.json")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ class Usage(Case):
         self.assertEqual((result.returncode, result.stdout), (2, ""), told)
         self.assertTrue(lines[0].startswith("lorac: error: "), told)
         self.assertTrue(lines[1].startswith("note: see lorac"), told)
+        return lines[0]
 
     def test_commands(self):
         self.misuse()
@@ -65,10 +67,36 @@ class Usage(Case):
             with self.subTest(tokens=tokens):
                 self.misuse("run", self.model, "--tokens", tokens)
         self.misuse("run", self.model, "--batch", "x", "--logits", "y")
+        for option, number in (("--max-rows", "0"), ("--context", "0"), ("--seed", "18446744073709551616"), ("--max-rows", "4294967296"),
+                               ("--max-tokens", "1.5"), ("--max-tokens", "")):
+            with self.subTest(option=option, number=number):
+                self.assertIn(f"{option}: '{number}' is no whole number ", self.misuse(*run, option, number))
+        for option in "--batch", "--prompt-length", "--new-tokens", "--repetitions", "--max-rows", "--read-bytes":
+            for number in "0", "-1", "x":
+                with self.subTest(option=option, number=number):
+                    self.assertIn(f"{option}: '{number}' is no whole number ", self.misuse("bench", self.model, option, number))
         for options in ["--dump-ir-after", "lunch"], ["--skip-pass", "lunch"], ["--skip-pass", "select"], ["--target", "abacus"], ["--max-context", "-1"]:
             with self.subTest(options=options):
                 self.misuse("compile", BIAS, "-o", self.folder / "x.lorac", *options)
         self.misuse("adapter", BIAS, "--base", self.model, "-o", self.folder / "x.lora", "--dtype", "int8")
+
+    def test_options_that_come_too_late(self):
+        for stage, options in (("quantize", [["--quantize", "int8"]]),
+                               ("select", [["--max-rows", "8"], ["--cache", "f16"], ["--skip-pass", "fuse"]])):
+            dump = self.folder / f"{stage}.mlir"
+            dump.write_text(LORAC.ok("compile", BIAS, "-o", self.folder / "late.lorac", "--dump-ir-after", stage))
+            for option in options:
+                with self.subTest(stage=stage, option=option):
+                    self.assertIn(f"{option[0]}: comes too late, since {dump} is a dump of {stage} or a later stage",
+                                  self.misuse("compile", dump, "-o", self.folder / "x.lorac", *option))
+        LORAC.ok("compile", self.folder / "quantize.mlir", "-o", self.folder / "late.lorac", "--max-rows", "8", "--cache", "f16")
+
+    def test_stages(self):
+        """The help names them all; each has a dump."""
+        stages = re.search(r"one of the stages (.*?) to +stdout", " ".join(LORAC.ok("compile", "--help").split())).group(1).split(", ")
+        self.assertEqual((stages[0], stages[-1]), ("import", "chain"))
+        dumps = LORAC.ok("compile", BIAS, "-o", self.folder / "stages.lorac", *(word for stage in stages for word in ("--dump-ir-after", stage)))
+        self.assertEqual(re.findall("^// ----- after (.*)$", dumps, re.MULTILINE), stages)
 
     def test_help(self):
         for command in [], ["compile"], ["adapter"], ["run"], ["bench"], ["inspect"], ["devices"]:
@@ -198,6 +226,20 @@ class Output(Case):
         for device in json.loads(LORAC.ok("devices", "--json"))["devices"]:
             self.assertRegex(device["device"], r"^vulkan:\d+$")
         self.assertIn("vulkan:0", LORAC.ok("devices"))
+
+
+    def test_a_link_is_followed(self):
+        target, link = self.folder / "target.npy", self.folder / "link.npy"
+        link.symlink_to("target.npy")
+        for _ in range(2):  # made, then replaced
+            self.run_tokens("--logits", link)
+            self.assertTrue(link.is_symlink())
+            self.assertEqual(target.read_bytes()[:6], b"\x93NUMPY")
+
+    def test_tokens_without_a_tokenizer(self):
+        result = LORAC.call("run", self.model, "--tokens", "1,2", "--max-tokens", 2)
+        self.assertEqual((result.returncode, result.stdout), (0, ""))
+        self.assertIn("has no tokenizer, so the new tokens are no text; --print-tokens prints their ids", result.stderr)
 
 
 class Batch(Case):

@@ -2,6 +2,8 @@
 #include "compiler/emit/BundleWriter.h"
 #include "compiler/import/Peft.h"
 #include "runtime/files/ModelFile.h"
+#include "schemas/Header.h"
+#include "support/Files.h"
 #include "tools/lorac/Commands.h"
 #include "tools/lorac/Console.h"
 
@@ -94,6 +96,8 @@ Status printResult(const AdapterOptions &options, const BundleOptions &bundle, c
 }
 
 Status makeBundle(const AdapterOptions &options) {
+  LORAC_ASSIGN(std::string output,
+               resultPath(options.output, {format::AdapterMagic, sizeof(format::AdapterMagic)}, "a bundle"));
   LORAC_ASSIGN(std::shared_ptr<const ModelFile> model, ModelFile::open(options.base));
   BaseDescription base = describe(*model);
   LORAC_ASSIGN(PeftAdapter adapter, readPeft(options.directory, base));
@@ -102,7 +106,7 @@ Status makeBundle(const AdapterOptions &options) {
   bundle.version = options.version;
   bundle.float32 =
       options.dtype.empty() ? storesFloat32(*model) || savedAsFloat32(adapter) : options.dtype == "f32";
-  LORAC_ASSIGN(BundleSummary summary, writeBundle(adapter, base, bundle, options.output));
+  LORAC_ASSIGN(BundleSummary summary, writeBundle(adapter, base, bundle, output));
   return printResult(options, bundle, adapter, base, summary);
 }
 

@@ -489,28 +489,28 @@ void addBench(CLI::App &app, int &exitCode) {
       ->allow_extra_args(false);
   sub->add_option("--prompt-length", options->promptLength,
                   "Tokens of each prompt; default " + std::to_string(DefaultPromptLength))
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1, UINT32_MAX));
   sub->add_option("--new-tokens", options->newTokens,
                   "Tokens to decode after it; default " + std::to_string(DefaultNewTokens))
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1, UINT32_MAX));
   sub->add_option("--batch", options->batch, "Sequences that run together; default 1")
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1, UINT32_MAX));
   CLI::Option *distinct =
       sub->add_option(
              "--distinct-adapters", options->distinctAdapters,
              "So many adapters in slots of their own, one a sequence in turn, in place of one stack; "
              "with fewer bundles than that, a bundle is loaded several times, each a copy of its own")
-          ->check(CLI::PositiveNumber);
+          ->check(wholeNumber(1, UINT32_MAX));
   sub->add_option("--repetitions", options->repetitions,
                   "Measurements of each case, after one that is not counted; default " +
                       std::to_string(DefaultRepetitions))
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1, UINT32_MAX));
   sub->add_option("--max-rows", options->maxRows, "Rows of a step at most; default: the model's")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(1, UINT32_MAX));
   sub->add_option("--read-bytes", options->readBytes,
                   "Bytes of the raw read, more than the device's caches hold; default " +
-                      std::to_string(DefaultReadBytes))
-      ->check(CLI::PositiveNumber);
+                      std::to_string(DefaultReadBytes) + ", at most what the device can bind")
+      ->check(wholeNumber(1, UINT64_MAX));
   sub->add_option("--device", options->device,
                   "auto (default), vulkan or vulkan:N; ,deny=FEATURE hides one of its features");
   sub->add_flag("--accept-base", options->acceptBase,
@@ -533,7 +533,8 @@ void addBench(CLI::App &app, int &exitCode) {
       "stack), \"repetitions\",\n"
       "   \"max_rows\", \"adapters\": [{\"path\", \"strength\"}], \"raw_reads\": [{\"way\": \"texel\" | "
       "\"storage\", \"lanes\", \"bytes\",\n"
-      "   \"bytes_per_second\": SPREAD}], \"best_raw_read\", \"cases\": [{\"case\": \"base\" | \"adapters\", "
+      "   \"bytes_per_second\": SPREAD}], \"best_raw_read\" | null, \"cases\": [{\"case\": \"base\" | "
+      "\"adapters\", "
       "\"prompt\": PHASE,\n"
       "   \"decode\": PHASE}], \"adapters_over_base\": {\"prompt\": SPREAD, \"decode\": SPREAD} (times, by "
       "pair) | "

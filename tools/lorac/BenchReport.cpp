@@ -167,7 +167,7 @@ Json BenchReport::json() const {
                  {"repetitions", repetitions},
                  {"max_rows", maxRows},
                  {"raw_reads", std::move(reads)},
-                 {"best_raw_read", best},
+                 {"best_raw_read", best > 0 ? Json(best) : Json()},
                  {"cases", std::move(caseList)}};
   object["adapters_over_base"] = Json();
   if (adaptersOverBase)

@@ -5,8 +5,13 @@
 #define LORAC_TOOLS_LORAC_COMMANDS_H
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 
 namespace lorac::cli {
+
+/// Checks an option that is a whole number from `least` to `most`. CLI11's own ranges count in floating
+/// point, and say so.
+CLI::Validator wholeNumber(uint64_t least, uint64_t most);
 
 void addCompile(CLI::App &app, int &exitCode);
 void addAdapter(CLI::App &app, int &exitCode);

@@ -76,7 +76,8 @@ std::vector<std::string> conversionNotes(const std::vector<packed::StorageRow> &
     auto same = [&](const packed::StorageRow &other) {
       return other.encoding == row.encoding && other.type == row.type;
     };
-    if (row.keepable || std::any_of(storage.begin(), storage.begin() + ptrdiff_t(i), same))
+    if (row.keepable || row.type.code == packed::Code::F32 ||
+        std::any_of(storage.begin(), storage.begin() + ptrdiff_t(i), same))
       continue;
     uint64_t matrices = 0;
     double worst = 0;
@@ -157,11 +158,13 @@ void addCompile(CLI::App &app, int &exitCode) {
       ->required();
   sub->add_option("-o,--output", options.output, "The model file to write (.lorac)")->required();
   sub->add_option("--quantize", options.quantize,
-                  "TYPE or SITE=TYPE: how weights are stored; * in SITE stands for any text; repeatable, "
-                  "later ones win. Types: f32, f16, "
+                  "TYPE or SITE=TYPE: how weights are stored; SITE is a name as in the table that compile "
+                  "prints, or what "
+                  "follows a dot in it, * stands for any text; repeatable, later ones win. Types: f32, f16, "
                   "bf16, int8, int4, nf4, fp4; with groups (int4-g128), int8-row, int4-offset, int4-zero, "
                   "nf4-double; as-stored: "
-                  "what the checkpoint has. Default: as-stored for a quantized checkpoint, else f16")
+                  "what the checkpoint has, or f16 where no type holds that (Q5_1, Q4_K, Q5_K, Q6_K). "
+                  "Default: as-stored for a quantized checkpoint, else f16")
       ->allow_extra_args(false);
   sub->add_option("--cache", options.cache,
                   "How keys and values are kept: f32 (default) or f16, half the memory")
@@ -172,14 +175,15 @@ void addCompile(CLI::App &app, int &exitCode) {
       ->allow_extra_args(false);
   CLI::Option *maxContext = sub->add_option("--max-context", arguments->maxContext,
                                             "Positions of a sequence; default: the model's, at most 4096")
-                                ->check(CLI::NonNegativeNumber);
+                                ->check(wholeNumber(1, UINT64_MAX));
   CLI::Option *maxRows = sub->add_option("--max-rows", arguments->maxRows, "Rows of a step; default 64")
-                             ->check(CLI::NonNegativeNumber);
-  sub->add_option(
-         "--dump-ir-after", options.dumpIrAfter,
-         "Print the IR after import, merge, gather, fuse, quantize, select, plan-memory or barriers to "
-         "stdout; such a "
-         "dump, saved as .mlir, compiles to the same model file")
+                             ->check(wholeNumber(1, UINT64_MAX));
+  std::string stages;
+  for (const std::string &stage : stageNames())
+    stages += (stages.empty() ? "" : ", ") + stage;
+  sub->add_option("--dump-ir-after", options.dumpIrAfter,
+                  "Print the IR after one of the stages " + stages +
+                      " to stdout; such a dump, saved as .mlir, compiles to the same model file")
       ->allow_extra_args(false);
   sub->add_option("--skip-pass", options.skipPasses, "Leave a pass out: fuse")->allow_extra_args(false);
   sub->add_option("--kernel-cache", options.kernelCache,
@@ -190,7 +194,8 @@ void addCompile(CLI::App &app, int &exitCode) {
   sub->footer("Examples:\n"
               "  lorac compile smollm2.gguf -o smollm2.lorac\n"
               "  lorac compile ./checkpoint -o model.lorac --quantize f32 --max-context 1024\n"
-              "  lorac compile ./checkpoint -o model.lorac --quantize nf4 --quantize 'lm_head=int8'\n"
+              "  lorac compile ./checkpoint -o model.lorac --quantize nf4 --quantize 'layers.*.mlp.*=int4' "
+              "--quantize lm_head=int8\n"
               "  lorac compile ./checkpoint -o model.lorac --dump-ir-after fuse > fused.mlir");
   sub->callback([arguments, maxContext, maxRows, &exitCode] {
     if (maxContext->count() > 0)

@@ -18,7 +18,8 @@ Status writeNpy(AtomicFile &file, std::span<const float> values, uint64_t rows, 
   size_t unpadded = Prefix + header.size() + 1;
   header.append((Alignment - unpadded % Alignment) % Alignment, ' ');
   header += '\n';
-  std::string bytes("\x93NUMPY\x01\x00", 8);
+  std::string bytes(NpyMagic);
+  bytes.append({'\x01', '\x00'});
   bytes += char(header.size() & 0xff);
   bytes += char(header.size() >> 8);
   bytes += header;

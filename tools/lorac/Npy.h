@@ -7,8 +7,12 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace lorac::cli {
+
+/// What every .npy file begins with.
+constexpr std::string_view NpyMagic = "\x93NUMPY";
 
 /// Writes `values` as little-endian float32 `[rows, columns]` in .npy format 1.0; the caller commits the
 /// file.

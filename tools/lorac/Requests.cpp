@@ -152,7 +152,14 @@ Result<std::vector<uint32_t>> parseTokenList(std::string_view text) {
 }
 
 Result<PromptRequest> parseRequestLine(std::string_view line, const PromptRequest &defaults) {
-  Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  Json object;
+  try {
+    object = Json::parse(line);
+  } catch (const Json::out_of_range &) {
+    return Status(Code::InvalidArgument)
+           << "holds a number beyond what JSON readers keep; write a smaller one";
+  } catch (const Json::exception &) { // object stays null
+  }
   if (!object.is_object())
     return Status(Code::InvalidArgument) << "not a JSON object; write one request a line";
   PromptRequest request = defaults;

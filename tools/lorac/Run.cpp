@@ -20,7 +20,7 @@ struct RunOptions {
   std::vector<std::string> adapters;
   std::string prompt, chat, system, tokens, batch;
   std::string device = "auto";
-  std::string logits;
+  std::optional<std::string> logits;
   std::string pipelineCache;
   uint32_t maxTokens = 0;
   uint64_t context = 0;
@@ -127,8 +127,9 @@ Status runOne(const RunOptions &options, const SessionOptions &sessionOptions) {
   LORAC_TRY(session->add(options.request, request));
   // A path that cannot be written is found before anything runs.
   std::optional<AtomicFile> logitsFile;
-  if (!options.logits.empty()) {
-    LORAC_ASSIGN(AtomicFile file, AtomicFile::create(options.logits));
+  if (options.logits) {
+    LORAC_ASSIGN(std::string path, resultPath(*options.logits, NpyMagic, "a .npy file"));
+    LORAC_ASSIGN(AtomicFile file, AtomicFile::create(path));
     logitsFile.emplace(std::move(file));
     request.captureLogits = true;
   }
@@ -189,6 +190,9 @@ Status runOne(const RunOptions &options, const SessionOptions &sessionOptions) {
   if (options.printTokens)
     rest += joined(result.tokens) + "\n";
   LORAC_TRY(print(rest));
+  if (!tokenizer && !options.printTokens)
+    note(options.model +
+         ": has no tokenizer, so the new tokens are no text; --print-tokens prints their ids");
   if (options.stats)
     std::cerr << stats.text() << std::flush;
   return {};
@@ -330,23 +334,24 @@ void addRun(CLI::App &app, int &exitCode) {
   sub->add_option("--max-tokens", options->maxTokens,
                   "New tokens at most; default " + std::to_string(DefaultNewTokens) +
                       ", or what the context has left")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0, UINT32_MAX));
   sub->add_option("--temperature", options->request.sampling.temperature, "0 (default) is greedy");
   sub->add_option("--top-p", options->request.sampling.topP,
                   "Draw from the likeliest tokens that together reach this; default 1, off");
   sub->add_option("--top-k", options->request.sampling.topK,
-                  "Draw from this many likeliest tokens; default 0, off");
+                  "Draw from this many likeliest tokens; default 0, off")
+      ->check(wholeNumber(0, UINT32_MAX));
   sub->add_option("--seed", options->request.sampling.seed,
                   "Of the random numbers; default 0. The same seed gives the same text on one device")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0, UINT64_MAX));
   sub->add_flag("--ignore-eos", options->request.ignoreEos, "Go on after an end-of-text token");
   sub->add_option("--device", options->device,
                   "auto (default), vulkan or vulkan:N; ,deny=FEATURE hides one of its features");
   sub->add_option("--context", options->context,
                   "Positions that a sequence may use; default: all that the model has")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(1, UINT64_MAX));
   sub->add_option("--max-rows", options->maxRows, "Rows of a step at most; default: the model's")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(1, UINT32_MAX));
   sub->add_option("--logits", options->logits,
                   "Write the logits of each position fed to this .npy file: float32 [positions, vocabulary]");
   sub->add_option("--pipeline-cache", options->pipelineCache,

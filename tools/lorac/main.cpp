@@ -2,6 +2,7 @@
 #include "tools/lorac/Commands.h"
 #include "tools/lorac/Console.h"
 
+#include <charconv>
 #include <csignal>
 #include <cstdint>
 #include <cstring>
@@ -61,6 +62,22 @@ void onBusError(int, siginfo_t *info, void *) {
 }
 
 } // namespace
+
+CLI::Validator cli::wholeNumber(uint64_t least, uint64_t most) {
+  return CLI::Validator(
+      [least, most](std::string &text) {
+        uint64_t number = 0;
+        const char *end = text.data() + text.size();
+        const auto [at, error] = std::from_chars(text.data(), end, number);
+        if (error == std::errc() && at == end && number >= least && number <= most)
+          return std::string();
+        return "'" + text + "' is no whole number " +
+               (most == UINT64_MAX && error != std::errc::result_out_of_range
+                    ? "of at least " + std::to_string(least)
+                    : "from " + std::to_string(least) + " to " + std::to_string(most));
+      },
+      "");
+}
 
 int main(int argc, char **argv) {
   // A reader that closes stdout is an error like any other (Console.h, print), not the end without a word.

@@ -81,6 +81,8 @@ TEST_F(Gguf, HonoursAlignment) {
 
 TEST_F(Gguf, RejectsOtherFiles) {
   EXPECT_STATUS(read(Bytes{'G', 'G', 'U'}), Code::CorruptFile, "does not begin with GGUF");
+  EXPECT_STATUS(read(Bytes{'L', 'R', 'C', 'M'}), Code::InvalidArgument,
+                "is a model file, which lorac compile has made");
   EXPECT_STATUS(read(Bytes{'P', 'K', 3, 4, 0, 0, 0, 0}), Code::CorruptFile, "does not begin with GGUF");
 }
 TEST_F(Gguf, RejectsBigEndian) {

@@ -10,6 +10,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <random>
 
 namespace lorac {
@@ -252,7 +253,22 @@ TEST_F(WeightPackers, RefusesWhatHalvesCannotHold) {
   EXPECT_OK(pack(tensor, *packed::parse("bf16")));
   EXPECT_STATUS(
       pack(source(test::bytesOf(std::vector<float>(32, 1e9f)), Encoding::F32, 1, 32), *packed::parse("int4")),
-      lorac::Code::InvalidArgument, "is beyond f16 (65504); store it wider");
+      lorac::Code::InvalidArgument, "w: row 0: a scale of -1.25e+08 is beyond f16 (65504); store it wider");
+  EXPECT_STATUS(pack(source(test::bytesOf(std::vector<float>(32, 1e9f)), Encoding::F32, 1, 32),
+                     *packed::parse("int4-zero")),
+                lorac::Code::InvalidArgument, "a scale of 6.66667e+07 is beyond f16");
+}
+
+TEST_F(WeightPackers, RefusesWhatWouldBecomeInfinite) {
+  std::vector<float> values(128, 1.0f);
+  values[70] = std::numeric_limits<float>::max();
+  const TensorSource tensor = source(test::bytesOf(values), Encoding::F32, 2, 64);
+  EXPECT_OK(pack(tensor, *packed::parse("f32")));
+  EXPECT_STATUS(pack(tensor, *packed::parse("bf16")), lorac::Code::InvalidArgument,
+                "w: row 1: value 3.40282e+38 in column 6 is beyond what bf16 holds; store it wider");
+  EXPECT_STATUS(pack(tensor, *packed::parse("int8-row")), lorac::Code::InvalidArgument,
+                "w: row 1: value 3.40282e+38 in column 6 is beyond what int8-row holds");
+  EXPECT_OK(pack(tensor, *packed::parse("nf4"))); // its greatest entry is 1
 }
 
 TEST_F(WeightPackers, RefusesValuesThatAreNoNumbers) {

@@ -234,7 +234,7 @@ module @no_pattern {
 
 // A site that the model does not have; a part of a name is no match.
 module @matches_nothing {
-  // expected-error@+1 {{quantize rule 'tabl=f16': the pattern matches no site and no matrix of the model}}
+  // expected-error@+1 {{quantize rule 'tabl=f16': the pattern matches no site and no matrix of the model, which are named like table}}
   lora.model architecture("llama") source("hf") vocab(32) max_positions(64) eos([2]) {quantize = ["tabl=f16"]}
   lora.weight @table from(#lora.source<"/m", 0, 2048, f32, 0>) digest("0000000000000000000000000000000000000000000000000000000000000000") : tensor<32x16xf32>
   lora.step {

@@ -120,7 +120,8 @@ TEST(AdapterFile, SurvivesEveryFlippedBitUnderAFreshDigest) {
 // ----------------
 
 TEST(AdapterFile, RejectsOtherMagic) {
-  EXPECT_CORRUPT(parse(minimalModel().bytes()), "is no Lorac bundle: it starts with 'LRCM', not 'LRCA'");
+  EXPECT_STATUS(parse(minimalModel().bytes()), Code::InvalidArgument,
+                "is no Lorac bundle but a model file: give it as the model");
 }
 
 TEST(AdapterFile, RejectsHeaderVersion) {

@@ -291,9 +291,11 @@ TEST(ModelFile, RejectsShortHeader) {
 }
 
 TEST(ModelFile, RejectsOtherMagic) {
-  EXPECT_CORRUPT(withBytes([](Bytes &b) { std::memcpy(b.data(), "GGUF", 4); }),
-                 "is no Lorac model file: it starts with 'GGUF'");
-  EXPECT_CORRUPT(parse(tinyAdapter().bytes()), "it starts with 'LRCA', not 'LRCM'");
+  EXPECT_CORRUPT(withBytes([](Bytes &b) { std::memcpy(b.data(), "FUGG", 4); }),
+                 "is no Lorac model file: it starts with 'FUGG', not 'LRCM'");
+  EXPECT_STATUS(withBytes([](Bytes &b) { std::memcpy(b.data(), "GGUF", 4); }), Code::InvalidArgument,
+                "is no Lorac model file but a GGUF checkpoint: make a model file of it with lorac compile");
+  EXPECT_STATUS(parse(tinyAdapter().bytes()), Code::InvalidArgument, "but an adapter's bundle");
 }
 
 TEST(ModelFile, RejectsHeaderVersion) {
