@@ -48,12 +48,12 @@ uint64_t firstInfinite(std::span<const float> values) {
       values.begin());
 }
 
-/// What codes of blocks are multiplied by, and what is needed to know the error for any scale: Σ W·T and Σ T²
-/// of each block, with T = the stored values over the scale.
-struct BlockSums {
-  std::vector<float> scales;
-  std::vector<float> mixed, own;
-};
+std::string valueText(float value, uint64_t column) {
+  char text[64];
+  std::snprintf(text, sizeof(text), "value %g in column %llu is beyond ", double(value),
+                static_cast<unsigned long long>(column));
+  return text;
+}
 
 void appendBytes(std::vector<uint8_t> &to, const void *from, size_t bytes) {
   const auto *first = static_cast<const uint8_t *>(from);
@@ -64,12 +64,24 @@ void appendBytes(std::vector<uint8_t> &to, const void *from, size_t bytes) {
 
 double PackingError::relative() const { return reference > 0 ? std::sqrt(squares / reference) : 0; }
 
+/// What codes of blocks are multiplied by, and what is needed to know the error for any scale: Σ W·T and Σ T²
+/// of each block, with T = the stored values over the scale.
+struct WeightPacker::BlockSums {
+  std::vector<float> scales;
+  std::vector<float> mixed, own;
+};
+
 struct WeightPacker::Batch {
   packed::Tiles tiles;
   PackingError error;
   BlockSums blocks; ///< with double quantization
   Status status;
 };
+
+Status WeightPacker::tooWide(uint64_t row, const std::string &problem) const {
+  return Status(Code::InvalidArgument) << source.name() << ": row " << row << ": " << problem
+                                       << "; store it wider: --quantize '" << source.name() << "=f32'";
+}
 
 Status WeightPacker::readFolded(uint64_t begin, uint64_t count, float *out) const {
   LORAC_TRY(source.readRows(begin, count, out));
@@ -102,18 +114,13 @@ WeightPacker::Batch WeightPacker::packRows(uint64_t begin, uint64_t count) const
   const bool exact = packed::isFloat(type.code) && folds.empty() &&
                      (type.code == packed::Code::F32 || packed::exactTypeOf(encoding) == type);
   std::vector<float> values(cols), stored(cols);
-  auto refuse = [&](uint64_t i) {
-    return Status(Code::InvalidArgument) << source.name() << ": row " << begin + i << ": ";
-  };
   for (uint64_t i = 0; i < count && batch.status.isOk(); ++i) {
     batch.status = readFolded(begin + i, 1, values.data());
     if (!batch.status.isOk())
       break;
     if (packed::isFloat(type.code)) {
       if (uint64_t k = batch.tiles.place(i, values); k < cols)
-        batch.status = refuse(i) << "value " << values[k] << " in column " << k
-                                 << " is beyond f16 (65504); store it wider: --quantize '" << source.name()
-                                 << "=f32'";
+        batch.status = tooWide(begin + i, valueText(values[k], k) + "f16 (65504)");
       if (exact)
         continue;
       for (uint64_t k = 0; k < cols; ++k)
@@ -121,7 +128,7 @@ WeightPacker::Batch WeightPacker::packRows(uint64_t begin, uint64_t count) const
                                                    : bfloatToFloat(floatToBfloat(values[k]));
     } else {
       if (std::string problem = packed::quantizeRow(type, values, row); !problem.empty())
-        batch.status = refuse(i) << problem << "; store it wider: --quantize '" << source.name() << "=f32'";
+        batch.status = tooWide(begin + i, problem);
       else
         batch.tiles.place(i, row);
     }
@@ -133,9 +140,8 @@ WeightPacker::Batch WeightPacker::packRows(uint64_t begin, uint64_t count) const
         packed::dequantizeRow(type, row, stored);
       const double difference = squaredDifference(values, stored);
       if (const uint64_t k = std::isfinite(difference) ? cols : firstInfinite(stored); k < cols)
-        batch.status = refuse(i) << "value " << values[k] << " in column " << k << " is beyond what "
-                                 << packed::nameOf(type) << " holds; store it wider: --quantize '"
-                                 << source.name() << "=f32'";
+        batch.status =
+            tooWide(begin + i, valueText(values[k], k) + "what " + packed::nameOf(type) + " holds");
       batch.error.squares += difference;
       continue;
     }
@@ -156,8 +162,7 @@ WeightPacker::Batch WeightPacker::packRows(uint64_t begin, uint64_t count) const
 }
 
 /// Codes all blocks' scales: the plane of bytes, the nested plane's part, and the error that they make.
-static Status finishNested(const BlockSums &blocks, const packed::Type &type, const TensorSource &source,
-                           PackedRest &rest) {
+Status WeightPacker::finishNested(const BlockSums &blocks, PackedRest &rest) const {
   const uint64_t rows = source.rows(), cols = source.cols();
   const packed::NestedScales nested = packed::nest(blocks.scales);
   const uint64_t groups = packed::groupsOf(type, cols), tileRows = packed::TileRows;
@@ -171,10 +176,7 @@ static Status finishNested(const BlockSums &blocks, const packed::Type &type, co
   for (uint64_t b = 0; b < blocks.scales.size(); ++b) {
     const double scale = nested.scaleOf(b);
     if (!std::isfinite(scale))
-      return Status(Code::InvalidArgument)
-             << source.name() << ": row " << b / groups << ": a scale of " << blocks.scales[b]
-             << " is beyond what " << packed::nameOf(type) << " holds; store it wider: --quantize '"
-             << source.name() << "=f32'";
+      return tooWide(b / groups, "a block's scale is beyond what " + packed::nameOf(type) + " holds");
     squares += scale * (scale * double(blocks.own[b]) - 2 * double(blocks.mixed[b]));
   }
   rest.error.squares = std::max(squares, 0.0);
@@ -212,7 +214,7 @@ Result<PackedRest> WeightPacker::pack(const std::function<Status(std::span<const
     LORAC_TRY(first);
   }
   if (type.nested)
-    LORAC_TRY(finishNested(blocks, type, source, rest));
+    LORAC_TRY(finishNested(blocks, rest));
   return rest;
 }
 

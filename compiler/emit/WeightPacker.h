@@ -43,8 +43,8 @@ public:
 
   /// Streams the plane of codes in order to `sink`, on two threads, some megabytes at a time; the planes of
   /// scales, an eighth of its size at most, are kept. What the file holds as this type already is taken over
-  /// bit for bit, unless there are folds. A value or a scale that f16 cannot hold is InvalidArgument and
-  /// names the tensor.
+  /// bit for bit, unless there are folds. A value or a scale that the type cannot hold is InvalidArgument and
+  /// names the tensor, the row and what to do.
   Result<PackedRest> pack(const std::function<Status(std::span<const uint8_t>)> &sink) const;
 
   /// Rows [begin, begin + count) with the folds added: W0 + Σ scale·B·A, in f32.
@@ -52,8 +52,12 @@ public:
 
 private:
   struct Batch;
+  struct BlockSums;
   /// Packs rows [begin, begin + count), begin a multiple of 8.
   Batch packRows(uint64_t begin, uint64_t count) const;
+  Status finishNested(const BlockSums &blocks, PackedRest &rest) const;
+  /// The error that `problem` in `row` is.
+  Status tooWide(uint64_t row, const std::string &problem) const;
 
   const TensorSource &source;
   packed::Type type;

@@ -1,7 +1,6 @@
 #include "compiler/packed/Storage.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <map>
@@ -9,38 +8,24 @@
 
 namespace lorac::packed {
 
-std::string roleOf(std::string_view name) {
-  constexpr std::string_view suffix = ".weight";
-  if (name.ends_with(suffix))
-    name.remove_suffix(suffix.size());
-  std::string role;
+namespace {
+
+std::vector<std::string_view> partsOf(std::string_view name) {
+  std::vector<std::string_view> parts;
   while (true) {
-    const std::string_view part = name.substr(0, name.find('.'));
-    const bool number = !part.empty() && std::all_of(part.begin(), part.end(), [](char c) {
-      return std::isdigit(static_cast<unsigned char>(c)) != 0;
-    });
-    role += number ? "*" : part;
-    if (part.size() == name.size())
-      return role;
-    role += '.';
-    name.remove_prefix(part.size() + 1);
+    const size_t dot = name.find('.');
+    parts.push_back(name.substr(0, dot));
+    if (dot == std::string_view::npos)
+      return parts;
+    name.remove_prefix(dot + 1);
   }
 }
 
-namespace {
-
-/// The first part of a dotted name that is a number.
-std::optional<uint64_t> numberIn(std::string_view name) {
-  while (true) {
-    const std::string_view part = name.substr(0, name.find('.'));
-    uint64_t number = 0;
-    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), number);
-    if (error == std::errc() && end == part.data() + part.size())
-      return number;
-    if (part.size() == name.size())
-      return std::nullopt;
-    name.remove_prefix(part.size() + 1);
-  }
+std::optional<uint64_t> numberOf(std::string_view part) {
+  uint64_t number = 0;
+  const char *end = part.data() + part.size();
+  const auto [at, error] = std::from_chars(part.data(), end, number);
+  return error == std::errc() && at == end ? std::optional(number) : std::nullopt;
 }
 
 /// "0-3,7" of numbers in ascending order.
@@ -60,6 +45,18 @@ std::string rangesOf(std::span<const uint64_t> numbers) {
 }
 
 } // namespace
+
+std::string roleOf(std::string_view name) {
+  constexpr std::string_view suffix = ".weight";
+  if (name.ends_with(suffix))
+    name.remove_suffix(suffix.size());
+  std::string role;
+  for (std::string_view part : partsOf(name)) {
+    role += role.empty() ? "" : ".";
+    role += numberOf(part) ? "*" : part;
+  }
+  return role;
+}
 
 std::vector<StorageRow> storageTable(std::span<const StoredMatrix> matrices) {
   struct Sums {
@@ -84,8 +81,11 @@ std::vector<StorageRow> storageTable(std::span<const StoredMatrix> matrices) {
     row->bytes +=
         tileRows * (codeRowBytes(matrix.type, matrix.cols) + scaleRowBytes(matrix.type, matrix.cols)) +
         nestedBytes(matrix.type, matrix.rows, matrix.cols);
-    if (const std::optional<uint64_t> number = numberIn(matrix.name))
-      sum.numbers.push_back(*number);
+    for (std::string_view part : partsOf(matrix.name))
+      if (const std::optional<uint64_t> number = numberOf(part)) {
+        sum.numbers.push_back(*number);
+        break;
+      }
     sum.error += matrix.errorSquares;
     sum.reference += matrix.referenceSquares;
   }
