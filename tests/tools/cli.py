@@ -272,7 +272,7 @@ class Batch(Case):
                {"tokens": [1], "max_tokens": -1}, {"tokens": [1.5]}, {"tokens": [1], "temperature": -1}, {"prompt": "no tokenizer"},
                {"chat": "no template"}, {"tokens": [1] * 200}, {"tokens": [1], "max_tokens": 1000}, {"tokens": [1], "system": "x"},
                {"tokens": [1], "adapters": [{"path": str(self.folder / "nowhere.lora")}]}, {"tokens": [1], "adapters": [{"strength": 1}]},
-               {"tokens": [1], "adapters": [{"path": str(self.model)}]}, '{"tokens": [1], "adapters": [{"path": "x", "strength": 1e999}]}']
+               {"tokens": [1], "adapters": [{"path": str(self.model)}]}, '{"tokens": [1], "adapters": [{"path": "x", "strength": 1e999}]}', '{"tokens": [1], "temperature": 1e400}']
         lines = [good] + [line for request in bad for line in (request, good)]
         results = self.requests(lines)
         self.assertEqual([result["index"] for result in results], list(range(len(lines))))
@@ -283,6 +283,7 @@ class Batch(Case):
                 self.assertEqual((result["tokens"], result["finish"]), ([], "error"), lines[index])
                 self.assertTrue(result["error"], lines[index])
         self.assertEqual(len(results[0]["tokens"]), 3)
+        self.assertIn("holds a number beyond f64", results[-2]["error"])
 
     def test_options_are_the_defaults_of_lines(self):
         results = self.requests([{"tokens": [5, 6, 7, 8]}, {"tokens": [5, 6, 7, 8], "max_tokens": 2}, "", {"tokens": [5, 6, 7, 8], "adapters": []}],

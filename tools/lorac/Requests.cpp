@@ -152,16 +152,19 @@ Result<std::vector<uint32_t>> parseTokenList(std::string_view text) {
 }
 
 Result<PromptRequest> parseRequestLine(std::string_view line, const PromptRequest &defaults) {
+  auto noObject = [] {
+    return Status(Code::InvalidArgument) << "not a JSON object; write one request a line";
+  };
   Json object;
   try {
     object = Json::parse(line);
   } catch (const Json::out_of_range &) {
-    return Status(Code::InvalidArgument)
-           << "holds a number beyond what JSON readers keep; write a smaller one";
-  } catch (const Json::exception &) { // object stays null
+    return Status(Code::InvalidArgument) << "holds a number beyond f64; write a smaller one";
+  } catch (const Json::exception &) {
+    return noObject();
   }
   if (!object.is_object())
-    return Status(Code::InvalidArgument) << "not a JSON object; write one request a line";
+    return noObject();
   PromptRequest request = defaults;
   size_t prompts = 0;
   for (const auto &[key, value] : object.items()) {
