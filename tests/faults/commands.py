@@ -114,12 +114,17 @@ class Case(unittest.TestCase):
         return low, sorted({0, 1, low - 6, low - 5, low - 4, low - 3, low - 2, low - 1, *random.Random(SEED).sample(range(low), 3)})
 
 
+def old_file(name):
+    """What lies where a result is to be written: an older one by its beginning, which alone is replaced."""
+    return {".lorac": b"LRCM", ".lora": b"LRCA", ".npy": b"\x93NUMPY"}[pathlib.Path(name).suffix] + b" and an old file's end"
+
+
 class Killed(Case):
     """SIGKILL while writing."""
 
     def kill_points(self, command, target, new, points):
         """Kills before each of these file calls; how often, and how often the new file was in its place already."""
-        old = b"an old file of another kind"
+        old = old_file(target)
         whole = leftovers = 0
         for point in points:
             target.write_bytes(old)
@@ -149,12 +154,11 @@ class Killed(Case):
 
     def test_at_random_moments(self):
         chance = random.Random(SEED)
-        old = b"an old file of another kind"
         counts = {"old": 0, "new": 0}
         plans = [(self.adapter_to, "a.lora", self.bundle, self.adapter_seconds)] * 10
         plans += [(self.compile_to, "m.lorac", self.model, self.compile_seconds)] * 10
         for command, name, new, seconds in plans:
-            target = self.folder / name
+            target, old = self.folder / name, old_file(name)
             target.write_bytes(old)
             process = subprocess.Popen([LORAC.program, *map(str, command(target))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                        env=LORAC.environment)
@@ -174,7 +178,7 @@ class FailingCalls(Case):
 
     def test_adapter(self):
         target = self.folder / "a.lora"
-        old, new = b"an old file", self.bundle.read_bytes()
+        old, new = old_file(target), self.bundle.read_bytes()
         count, points = self.adapter_calls()
         for fault, text, calls in (errno.ENOSPC, "No space left on device; free space", points), (errno.EIO, "Input/output error", points), \
                 ("short", None, points[1:4]), (errno.EINTR, None, points[:3]):
@@ -203,7 +207,7 @@ class FullDisk(Case):
         script = f"""import json, pathlib, subprocess, sys
 disk = pathlib.Path({str(disk)!r})
 target = disk / {target!r}
-target.write_bytes(b"the old file")
+target.write_bytes({old_file(target)!r})
 done = subprocess.run(sys.argv[1:], capture_output=True, text=True, timeout=300)
 pathlib.Path({str(result_file)!r}).write_text(json.dumps(
     [done.returncode, done.stdout, done.stderr, sorted(p.name for p in disk.iterdir()), target.read_bytes().hex()]))"""
@@ -229,7 +233,7 @@ pathlib.Path({str(result_file)!r}).write_text(json.dumps(
         result, names, content = self.on_small_disk(size, name, *arguments)
         self.refused(result, self.folder / "disk" / name, "cannot write: No space left on device; free space on that disk")
         self.assertEqual(names, [name], "something beside the old file is left")
-        self.assertEqual(content, b"the old file")
+        self.assertEqual(content, old_file(name))
 
     def test_compile(self):
         size = self.model.stat().st_size // 2

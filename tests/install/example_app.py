@@ -90,7 +90,7 @@ def main():
             bad = subprocess.run([apps[0], model, *words, f"{path}=abc"], capture_output=True, text=True, timeout=280)
             checks.expect((bad.returncode, bad.stdout, bad.stderr) == (1, "", "app: INVALID_ARGUMENT: not a strength: abc\n"), f"bad strength: {bad}")
             bad = subprocess.run([apps[0], model, *words, model], capture_output=True, text=True, timeout=280)
-            checks.expect(bad.returncode == 1 and bad.stdout == "" and re.fullmatch(r"app: CORRUPT_FILE: [^\n]+\n", bad.stderr),
+            checks.expect(bad.returncode == 1 and bad.stdout == "" and re.fullmatch(r"app: INVALID_ARGUMENT: [^\n]+ is no Lorac bundle but a model file[^\n]+\n", bad.stderr),
                    f"a model as bundle: {bad}")
     checks.finish()
 
