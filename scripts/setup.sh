@@ -29,7 +29,7 @@ for argument in "$@"; do
 done
 
 command -v dpkg-query >/dev/null || {
-  echo "setup.sh: no dpkg here: this script is for Debian; README.md lists what another system must have" >&2
+  echo "setup.sh: no dpkg here: this script is for Debian 12; the lists of packages in it say what another system must have" >&2
   exit 1
 }
 

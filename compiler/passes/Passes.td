@@ -8,7 +8,7 @@ include "mlir/Pass/PassBase.td"
 def MergePass : Pass<"lora-merge", "::mlir::ModuleOp"> {
   let summary = "Fold static adapters into their frozen weights";
   let description = [{
-    The adapters that a segment of a `lora.linear` names become `folds` of its weight, in their order: W = W0 + Σ scale·B·A,
+    The adapters that a `lora.linear` names for a segment (`adapters [[@a], []]`: a list for each) become `folds` of its weight, in their order: W = W0 + Σ scale·B·A,
     computed in f32 when the weight is written, before it is packed. An adapter of scale 0 is out of its stack and folds
     nothing. Each `lora.adapter` that was merged is erased; one that no site names is warned of.
 
@@ -70,7 +70,7 @@ def QuantizePass : Pass<"lora-quantize", "::mlir::ModuleOp"> {
     come in blocks is as stored, and another f16. A group that does not divide a row is an error that names those
     that do, a pattern that matches no matrix is one too. A tied weight whose uses get different types is untied:
     the second type gets a `lora.weight` of its own, and a remark says what that costs.
-    An epilogue over two segments that get different types becomes a `lora.map` again, since a kernel reads one type.
+    An epilogue over two segments that get different types becomes a `lora.map` again, since a kernel reads one type; where it has further operands, select says what to do.
   }];
   let options = [ListOption<"rules", "rules", "std::string", "Rules that follow those of lora.model, separated by commas">];
   let statistics = [

@@ -32,7 +32,7 @@ import harness  # noqa: E402
 
 MiB, GiB = 1 << 20, 1 << 30
 COMPILE_MEMORY = 1 * GiB
-# DESIGN: f16 storage 2e-2, f32 storage 1e-4 of the largest logit. The checkpoints hold f16 values already, so f16 rounds nothing.
+# Bounds of the project: f16 storage 2e-2, f32 storage 1e-4 of the largest logit. The checkpoints hold f16 values already, so f16 rounds nothing.
 BOUND = 1e-4
 
 

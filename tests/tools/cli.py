@@ -242,6 +242,32 @@ class Output(Case):
         self.assertIn("has no tokenizer, so the new tokens are no text; --print-tokens prints their ids", result.stderr)
 
 
+class Json(Case):
+    def check(self, object, command):
+        """Every key of an object is one that the command's help names."""
+        told = LORAC.ok(command, "--help")
+
+        def keys(value, outer):
+            if isinstance(value, dict):
+                for key, inner in value.items():
+                    self.assertTrue(outer == "dispatches_by_kernel" or f'"{key}"' in told, f"{command}: {key}")
+                    keys(inner, key)
+            elif isinstance(value, list):
+                for inner in value:
+                    keys(inner, outer)
+        self.assertGreater(len(object), 0)
+        keys(object, "")
+
+    def test_help_names_the_keys(self):
+        bundle = self.folder / "json.lora"
+        self.check(json.loads(LORAC.ok("compile", BIAS, "-o", self.folder / "json.lorac", "--json")), "compile")
+        self.check(json.loads(LORAC.ok("adapter", BIAS / "adapters" / "all-r8", "--base", self.model, "-o", bundle, "--json")), "adapter")
+        self.check(json.loads(LORAC.ok("inspect", self.model, "--json")), "inspect")
+        self.check(json.loads(LORAC.ok("inspect", bundle, "--json")), "inspect")
+        self.check(json.loads(LORAC.ok("devices", "--json")), "devices")
+        self.check(LORAC.run_json(self.model, "--adapter", bundle, "--tokens", "1,2", "--max-tokens", 2, "--stats"), "run")
+
+
 class Batch(Case):
     def requests(self, lines, *options):
         path = self.folder / "requests.jsonl"

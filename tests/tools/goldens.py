@@ -11,7 +11,7 @@ import pathlib
 
 import harness
 
-# DESIGN: f16 storage 2e-2, f32 storage 1e-4 of the largest logit.
+# Bounds of the project: f16 storage 2e-2, f32 storage 1e-4 of the largest logit.
 BOUND = {"f16": 2e-2, "f32": 1e-4}
 
 

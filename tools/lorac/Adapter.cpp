@@ -119,7 +119,9 @@ void addAdapter(CLI::App &app, int &exitCode) {
   sub->add_option("--base", options->base,
                   "The model file (.lorac) to bind it to; any model file of the same base runs it")
       ->required();
-  sub->add_option("-o,--output", options->output, "The bundle to write (.lora)")->required();
+  sub->add_option("-o,--output", options->output,
+                  "The bundle to write (.lora); an older one is replaced, a file of another kind is not")
+      ->required();
   sub->add_option("--name", options->name, "Name in the bundle; default: the folder's");
   sub->add_option("--version", options->version, "Version in the bundle; default 1");
   sub->add_option(
@@ -128,12 +130,17 @@ void addAdapter(CLI::App &app, int &exitCode) {
       ->check(CLI::IsMember({"f16", "f32"}));
   sub->add_flag("--json", options->json, "Print one JSON object with how each key and tensor was treated");
   sub->footer(
-      "Prints how each configuration key and tensor was treated: honoured, folded or dropped. What would "
-      "change the\n"
+      "Prints how each configuration key and tensor was treated: honoured or dropped. What would change the\n"
       "result and cannot be honoured is refused.\n"
       "Examples:\n"
       "  lorac adapter examples/adapters/support --base smollm2.lorac -o support.lora\n"
-      "  lorac adapter ./adapter --base model.lorac -o mine.lora --name mine --version 2 --dtype f32");
+      "  lorac adapter ./adapter --base model.lorac -o mine.lora --name mine --version 2 --dtype f32\n"
+      "The object of --json:\n"
+      "  {\"bundle\", \"name\", \"version\", \"type\", \"base\", \"fingerprint\", \"bound_by_user\", "
+      "\"file_bytes\", "
+      "\"image_bytes\",\n"
+      "   \"sites\": [{\"name\", \"rank\", \"scaling\", \"bias\"}], \"treatments\": [{\"item\", \"verdict\", "
+      "\"reason\"}]}");
   sub->callback([options, &exitCode] {
     Status status = makeBundle(*options);
     exitCode = status ? ExitDone : fail(status);

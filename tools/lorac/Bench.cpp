@@ -512,7 +512,9 @@ void addBench(CLI::App &app, int &exitCode) {
                       std::to_string(DefaultReadBytes) + ", at most what the device can bind")
       ->check(wholeNumber(1, UINT64_MAX));
   sub->add_option("--device", options->device,
-                  "auto (default), vulkan or vulkan:N; ,deny=FEATURE hides one of its features");
+                  "auto (default), vulkan or vulkan:N; ,deny=FEATURE, repeatable, leaves one unused: texel, "
+                  "subgroup, storage, "
+                  "hostvisible or chains");
   sub->add_flag("--accept-base", options->acceptBase,
                 "Load bundles that were made for another base, if shapes agree");
   sub->add_flag("--no-kernels", options->noKernels, "Leave out the raw read and the times of kernels");

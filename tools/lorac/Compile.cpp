@@ -156,7 +156,9 @@ void addCompile(CLI::App &app, int &exitCode) {
   CLI::App *sub = app.add_subcommand("compile", "Compile a checkpoint into a model file");
   sub->add_option("CHECKPOINT", options.input, "A Hugging Face directory, a .gguf file, or a dump (.mlir)")
       ->required();
-  sub->add_option("-o,--output", options.output, "The model file to write (.lorac)")->required();
+  sub->add_option("-o,--output", options.output,
+                  "The model file to write (.lorac); an older one is replaced, a file of another kind is not")
+      ->required();
   sub->add_option("--quantize", options.quantize,
                   "TYPE or SITE=TYPE: how weights are stored; SITE is a name as in the table that compile "
                   "prints, or what "
@@ -176,8 +178,9 @@ void addCompile(CLI::App &app, int &exitCode) {
   CLI::Option *maxContext = sub->add_option("--max-context", arguments->maxContext,
                                             "Positions of a sequence; default: the model's, at most 4096")
                                 ->check(wholeNumber(1, UINT64_MAX));
-  CLI::Option *maxRows = sub->add_option("--max-rows", arguments->maxRows, "Rows of a step; default 64")
-                             ->check(wholeNumber(1, UINT64_MAX));
+  CLI::Option *maxRows =
+      sub->add_option("--max-rows", arguments->maxRows, "Rows of a step, at most 4096; default 64")
+          ->check(wholeNumber(1, UINT64_MAX));
   std::string stages;
   for (const std::string &stage : stageNames())
     stages += (stages.empty() ? "" : ", ") + stage;
@@ -191,12 +194,20 @@ void addCompile(CLI::App &app, int &exitCode) {
       ->envname("LORAC_KERNEL_CACHE");
   CLI::Option *json = sub->add_flag("--json", arguments->json, "Print one JSON object about the result");
   json->excludes(sub->get_option("--dump-ir-after"));
-  sub->footer("Examples:\n"
-              "  lorac compile smollm2.gguf -o smollm2.lorac\n"
-              "  lorac compile ./checkpoint -o model.lorac --quantize f32 --max-context 1024\n"
-              "  lorac compile ./checkpoint -o model.lorac --quantize nf4 --quantize 'layers.*.mlp.*=int4' "
-              "--quantize lm_head=int8\n"
-              "  lorac compile ./checkpoint -o model.lorac --dump-ir-after fuse > fused.mlir");
+  sub->footer(
+      "Examples:\n"
+      "  lorac compile smollm2.gguf -o smollm2.lorac\n"
+      "  lorac compile ./checkpoint -o model.lorac --quantize f32 --max-context 1024\n"
+      "  lorac compile ./checkpoint -o model.lorac --quantize nf4 --quantize 'layers.*.mlp.*=int4' "
+      "--quantize lm_head=int8\n"
+      "  lorac compile ./checkpoint -o model.lorac --dump-ir-after fuse > fused.mlir\n"
+      "The object of --json:\n"
+      "  {\"model\", \"fingerprint\", \"file_bytes\", \"weight_bytes\", \"arena_bytes\", \"kernels\", "
+      "\"programs\" (how "
+      "many),\n"
+      "   \"storage\": [{\"matrices\" (their name), \"count\", \"from\", \"type\", \"weights\", \"bytes\", "
+      "\"bits_per_weight\", \"relative_error\"}],\n"
+      "   \"remarks\": [...]}");
   sub->callback([arguments, maxContext, maxRows, &exitCode] {
     if (maxContext->count() > 0)
       arguments->options.maxContext = arguments->maxContext;

@@ -49,7 +49,9 @@ Status listAll(const DevicesOptions &options) {
 void addDevices(CLI::App &app, int &exitCode) {
   auto options = std::make_shared<DevicesOptions>();
   CLI::App *sub = app.add_subcommand("devices", "List the devices that models can run on");
-  sub->add_flag("--json", options->json, "One JSON object: {\"devices\": [...]}");
+  sub->add_flag("--json", options->json,
+                "One JSON object: {\"devices\": [{\"device\", \"name\", \"driver\", \"memory_bytes\", "
+                "\"subgroup_size\", \"features\"}]}");
   sub->footer("Examples:\n  lorac devices\n  lorac run model.lorac --device vulkan:1 --prompt Hello");
   sub->callback([options, &exitCode] {
     Status status = listAll(*options);

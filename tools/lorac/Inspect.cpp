@@ -300,10 +300,35 @@ void addInspect(CLI::App &app, int &exitCode) {
   CLI::Option *verify = sub->add_flag("--verify", options->verify,
                                       "Say which checks the file passed; opening it always makes them all");
   plan->excludes(json)->excludes(verify);
-  sub->footer("Examples:\n"
-              "  lorac inspect smollm2.lorac\n"
-              "  lorac inspect support.lora --json\n"
-              "  lorac inspect smollm2.lorac --plan");
+  sub->footer(
+      "Examples:\n"
+      "  lorac inspect smollm2.lorac\n"
+      "  lorac inspect support.lora --json\n"
+      "  lorac inspect smollm2.lorac --plan\n"
+      "The object of --json:\n"
+      "  {\"kind\": \"model\", \"version\", \"fingerprint\", \"architecture\", \"source\", \"storage\", "
+      "\"compiler\", "
+      "\"vocab_size\",\n"
+      "   \"max_context\", \"max_rows\", \"page_tokens\", \"file_bytes\", \"code_bytes\", "
+      "\"metadata_bytes\", "
+      "\"weight_bytes\", \"arena_bytes\",\n"
+      "   \"cache_bytes\", \"tokenizer\" and \"chat_template\" (whether there is one), \"eos_ids\", "
+      "\"programs\": "
+      "[{\"name\", \"rows_min\",\n"
+      "   \"rows_max\", \"adapters\", \"dispatches\", \"chained_dispatches\", \"commands\"}], \"kernels\": "
+      "[{\"name\", "
+      "\"catalog\", \"variants\":\n"
+      "   VARIANTS}], \"chains\": [{\"name\", \"kernels\", \"variants\": VARIANTS}], \"sites\": [{\"name\", "
+      "\"in_features\", \"out_features\"}],\n"
+      "   \"weights\": [{\"name\", \"type\", \"rows\", \"cols\", \"bytes\"}], \"base\": [{\"name\", "
+      "\"shape\", "
+      "\"sha256\"}], \"verified\"}\n"
+      "  VARIANTS: [{\"name\", \"lanes\", \"bytes\"}]. Of a bundle:\n"
+      "  {\"kind\": \"adapter\", \"version\", \"name\", \"adapter_version\", \"fingerprints\", "
+      "\"bound_by_user\", \"type\", "
+      "\"image_bytes\",\n"
+      "   \"sites\": [{\"name\", \"in_features\", \"out_features\", \"rank\", \"scaling\", \"bias\"}],\n"
+      "   \"treatments\": [{\"item\", \"verdict\", \"reason\"}], \"verified\"}");
   sub->callback([options, &exitCode] {
     Status status = inspect(*options);
     exitCode = status ? ExitDone : fail(status);

@@ -325,12 +325,13 @@ void addRun(CLI::App &app, int &exitCode) {
       ->allow_extra_args(false);
   sub->add_option("--prompt", options->prompt, "Text to continue; special tokens in it are recognised");
   sub->add_option("--chat", options->chat, "A user's message, put into the model's chat template");
-  sub->add_option("--system", options->system, "The system message before --chat");
+  sub->add_option("--system", options->system, "The system message before --chat, with which alone it goes");
   sub->add_option("--tokens", options->tokens, "Token ids to continue: 1,2,3");
   sub->add_option(
       "--batch", options->batch,
       "A file of requests, one JSON object a line, run as rows of the same steps; one result line each, in "
-      "order. The other options are the defaults of its lines");
+      "order. The other options are the defaults of its lines; --system, --logits and --print-tokens do not "
+      "go with it");
   sub->add_option("--max-tokens", options->maxTokens,
                   "New tokens at most; default " + std::to_string(DefaultNewTokens) +
                       ", or what the context has left")
@@ -346,7 +347,9 @@ void addRun(CLI::App &app, int &exitCode) {
       ->check(wholeNumber(0, UINT64_MAX));
   sub->add_flag("--ignore-eos", options->request.ignoreEos, "Go on after an end-of-text token");
   sub->add_option("--device", options->device,
-                  "auto (default), vulkan or vulkan:N; ,deny=FEATURE hides one of its features");
+                  "auto (default), vulkan or vulkan:N; ,deny=FEATURE, repeatable, leaves one unused: texel, "
+                  "subgroup, storage, "
+                  "hostvisible or chains");
   sub->add_option("--context", options->context,
                   "Positions that a sequence may use; default: all that the model has")
       ->check(wholeNumber(1, UINT64_MAX));
@@ -367,19 +370,34 @@ void addRun(CLI::App &app, int &exitCode) {
   sub->add_flag("--accept-base", options->acceptBase,
                 "Load bundles that were made for another base, if shapes agree");
   sub->add_flag("--json", options->json, "Print one JSON object in place of the text");
-  sub->footer("Examples:\n"
-              "  lorac run smollm2.lorac --chat \"What is the capital of France?\" --stats\n"
-              "  lorac run smollm2.lorac --adapter support.lora=0.5 --adapter legal.lora --prompt \"Once\" "
-              "--temperature 0.8\n"
-              "  lorac run smollm2.lorac --batch requests.jsonl\n"
-              "A line of requests.jsonl (prompt, chat or tokens; the rest is optional):\n"
-              "  {\"chat\": \"Hello\", \"system\": \"Be brief.\", \"adapters\": [{\"path\": "
-              "\"support.lora\", \"strength\": 0.5}],\n"
-              "   \"max_tokens\": 32, \"temperature\": 0, \"top_p\": 1, \"top_k\": 0, \"seed\": 7, "
-              "\"ignore_eos\": false}\n"
-              "A result line:\n"
-              "  {\"index\": 0, \"tokens\": [19556], \"text\": \"Hello\", \"finish\": \"length\" | \"stop\" "
-              "| \"error\", \"error\": \"...\"}");
+  sub->footer(
+      "Examples:\n"
+      "  lorac run smollm2.lorac --chat \"What is the capital of France?\" --stats\n"
+      "  lorac run smollm2.lorac --adapter support.lora=0.5 --adapter legal.lora --prompt \"Once\" "
+      "--temperature 0.8\n"
+      "  lorac run smollm2.lorac --batch requests.jsonl\n"
+      "A line of requests.jsonl (prompt, chat or tokens; the rest is optional):\n"
+      "  {\"chat\": \"Hello\", \"system\": \"Be brief.\", \"adapters\": [{\"path\": "
+      "\"support.lora\", \"strength\": 0.5}],\n"
+      "   \"max_tokens\": 32, \"temperature\": 0, \"top_p\": 1, \"top_k\": 0, \"seed\": 7, "
+      "\"ignore_eos\": false}\n"
+      "A result line:\n"
+      "  {\"index\": 0, \"tokens\": [19556], \"text\": \"Hello\", \"finish\": \"length\" | \"stop\" "
+      "| \"error\", \"error\": \"...\"}\n"
+      "text is null where the model has no tokenizer. The object of --json:\n"
+      "  {\"tokens\", \"text\", \"finish\", \"prompt_tokens\", \"adapters\": [{\"path\", \"strength\", "
+      "\"accepted_base\"}], \"stats\" with --stats}\n"
+      "stats, after --batch as {\"stats\": ...} on stderr:\n"
+      "  {\"device\", \"steps\", \"requests\", \"prompt_tokens\", \"new_tokens\", \"dispatches\", "
+      "\"adapter_dispatches\", \"dispatches_by_kernel\",\n"
+      "   \"barriers\", \"adapter_bytes\", \"step_bytes\", \"weight_bytes\" (all three: moved), "
+      "\"pool_bytes\", "
+      "\"allocations\", \"allocated_bytes\",\n"
+      "   \"pipelines\", \"pipeline_cache_bytes\", \"seconds\": {\"open\", \"first_token\", \"total\"}, "
+      "\"start_seconds\": {\"total\", \"file\",\n"
+      "   \"driver\", \"pipelines\", \"own\", \"tokenizer\", \"weights\"}, \"tokens_per_second\": "
+      "{\"prompt\", "
+      "\"decode\", \"new\"}}");
   sub->callback([options, sub, &exitCode] {
     SessionOptions session = checkOptions(*sub, *options);
     Status status = options->batch.empty() ? runOne(*options, session) : runBatch(*options, session);

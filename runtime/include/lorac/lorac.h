@@ -159,15 +159,17 @@ typedef struct lorac_engine lorac_engine;
 
 typedef struct lorac_engine_options {
   size_t struct_size;
-  const char *device;   /**< "auto" (default), "vulkan", "vulkan:1", each with ",deny=FEATURE" */
+  const char *device;   /**< "auto" (default), "vulkan", "vulkan:1", each with ",deny=FEATURE", repeatable:
+                         * texel, subgroup,   storage, hostvisible, chains */
   uint64_t context;     /**< tokens that a sequence may hold; default: the model's maximum */
   uint64_t sequences;   /**< cache for so many sequences of full context (shorter ones share it); default 1 */
   uint64_t pages;       /**< cache pages, in place of `sequences` */
   uint64_t pool_bytes;  /**< for adapters; default 64 MiB */
-  uint64_t max_entries; /**< stack entries a device step */
-  uint64_t max_items;   /**< (row, rank tile) pairs a device step */
-  uint32_t max_rows;    /**< rows a device step; default: the model's maximum */
-  uint32_t reserved;    /**< 0 */
+  uint64_t max_entries; /**< stack entries a device step; default: 16 a row */
+  uint64_t max_items; /**< (row, adapter, rank tile) triples a device step; default: 8192, or 16 a row if that
+                         is more */
+  uint32_t max_rows;  /**< rows a device step; default: the model's maximum */
+  uint32_t reserved;  /**< 0 */
   /** A folder that keeps compiled pipelines for the next process, made where it is missing; default: none is
    *  kept. A file in it that is corrupt, of another driver or cannot be read or written is as if there were
    *  none. It holds code for the device: let nobody write to it who may not change the program. */
