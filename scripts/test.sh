@@ -58,7 +58,7 @@ ctest --preset dev -j "$jobs"
 
 step "large models: 1.1 billion parameters, 128k words"
 LORAC_KERNEL_CACHE=build/dev/kernel-cache python3 -B tests/scale/scale.py --lorac build/dev/bin/lorac --lorac-opt build/dev/bin/lorac-opt \
-  --folder build/scale --cases llama-1.1b,head-128k
+  --folder build/scale --cases llama-1.1b,head-128k,bits
 
 step "a second Vulkan driver: the newer Mesa of Debian's backports"
 scripts/mesa.sh build/dev/bin/lorac devices

@@ -1,10 +1,5 @@
 // config.json beside the tensors of a Llama of one layer: the whole import.
-#include "compiler/import/Import.h"
-#include "tests/fuzz/Fuzz.h"
-
-#include <mlir/IR/BuiltinOps.h>
-#include <mlir/IR/MLIRContext.h>
-#include <mlir/IR/Verifier.h>
+#include "tests/fuzz/ImportWhole.h"
 
 using namespace lorac;
 using namespace lorac::fuzz;
@@ -36,14 +31,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static Folder folder;
   InputFile input({data, size});
   folder.link("config.json", input);
-  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
-  ImportOptions options;
-  options.threads = 1;
-  Status status = importCheckpoint(*module, folder.path(), options);
-  requireTyped(status);
-  require(status.isOk() == !module->getBody()->empty(), "a module is written whole or not at all");
-  if (status.isOk())
-    require(mlir::succeeded(mlir::verify(*module)), "what was imported holds");
+  importWhole(folder.path());
   return 0;
 }

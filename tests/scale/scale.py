@@ -9,6 +9,7 @@ Large (files of gigabytes in FOLDER, removed afterwards):
     llama-1.1b    1.1 billion parameters as f16: at most 1 GiB of memory to compile, weights over several allocations
     f32-3g        13 of its layers as f32: weights on both sides of 2 GiB
     head-128k     a vocabulary of 128,256 with texel buffers and without
+    bits          four layers of its widths with SmolLM2's tokenizer: bits a weight in 8 bits, 4 bits and with double quantization, and what a file has beside its weights
     smollm2-8k    SmolLM2 with a context of 8,192 (--gguf: the model's file)
 
 Logits are compared with an independent float64 model. Times and memory are printed; counts and bounds are gates."""
@@ -212,6 +213,25 @@ class Scale(harness.Checks):
         self.agrees("head-128k", made, tokens, new, logits, range(len(logits)))
         self.remove(made.folder, model)
 
+    def bits(self):
+        """Its widths are multiples of 128, so that every type fits."""
+        shape = dataclasses.replace(checkpoint.SHAPES["llama-1.1b"], layers=4, vocab=49152)
+        made = checkpoint.write(self.folder / "bits", shape, "F16", {0})
+        shutil.copy(harness.GOLDENS / "text" / "tokenizer.json", made.folder)
+        model = self.folder / "bits.lorac"
+        for storage, bits in (("int8", 8.5), ("int4-g128", 4.125), ("nf4-double", 4 + 8 / 64 + 32 / (64 * 256))):
+            report = json.loads(self.lorac.ok("compile", made.folder, "-o", model, "--quantize", storage, "--json"))
+            weights = sum(row["weights"] for row in report["storage"])
+            size, held = model.stat().st_size, report["weight_bytes"]
+            self.expect(weights == shape.parameters() - (2 * shape.layers + 1) * shape.hidden, f"bits: {storage}: {weights} weights")
+            # The vectors are f32; planes begin at multiples of 256 bytes, and a nested one has two words more.
+            vectors, extra = 4 * shape.hidden * (2 * shape.layers + 1), 264 * sum(row["count"] for row in report["storage"])
+            found = (held - vectors) * 8 / weights
+            self.expect(bits <= found <= bits + extra * 8 / weights, f"bits: {storage} has {found} bits a weight, expected {bits}")
+            self.expect(size - held <= held / 1000 + 65536, f"bits: {storage} has {size - held} bytes beside its weights' {held}")
+            print(f"bits: {storage}: {found:.4f} bits a weight, {size - held} bytes beside weights, {held // 1000 + 65536} allowed", flush=True)
+        self.remove(made.folder, model)
+
     def smollm2_8k(self):
         context = 8192
         model = self.compile("smollm2-8k", self.gguf, "--max-context", context)
@@ -239,7 +259,8 @@ class Scale(harness.Checks):
 
 
 SMALL = {"sparse": Scale.sparse, "windows": Scale.windows, "long-context": Scale.long_context}
-LARGE = {"llama-1.1b": Scale.llama_1_1b, "f32-3g": Scale.f32_3g, "head-128k": Scale.head_128k, "smollm2-8k": Scale.smollm2_8k}
+LARGE = {"llama-1.1b": Scale.llama_1_1b, "f32-3g": Scale.f32_3g, "head-128k": Scale.head_128k, "bits": Scale.bits,
+         "smollm2-8k": Scale.smollm2_8k}
 
 
 def main():
