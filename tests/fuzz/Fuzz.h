@@ -3,6 +3,7 @@
 #define LORAC_TESTS_FUZZ_FUZZ_H
 
 #include "support/Status.h"
+#include "tests/support/TempFolder.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -34,24 +35,16 @@ private:
 };
 
 /// A folder of files that do not change beside one that is the input of the moment. Gone with the process.
-class InputFolder {
+class InputFolder : public test::TempFolder {
 public:
-  InputFolder();
-  ~InputFolder();
-  InputFolder(const InputFolder &) = delete;
-  InputFolder &operator=(const InputFolder &) = delete;
   /// A .safetensors file of f32 tensors that are named (name, shape as JSON, values): 0, 0.25, 0.5 and so on.
   struct Tensor {
     std::string name, shape;
     size_t values;
   };
-  void writeSafetensors(const std::string &file, std::span<const Tensor> tensors) const;
+  void writeSafetensors(std::string_view file, std::span<const Tensor> tensors) const;
   /// `file` is the input from here on.
-  void link(const std::string &file, const InputFile &input) const;
-  const std::string &path() const { return name; }
-
-private:
-  std::string name;
+  void link(std::string_view file, const InputFile &input) const;
 };
 
 inline std::string_view textOf(const uint8_t *data, size_t size) {

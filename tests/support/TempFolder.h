@@ -3,11 +3,11 @@
 #define LORAC_TESTS_SUPPORT_TEMPFOLDER_H
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +18,10 @@ class TempFolder {
 public:
   TempFolder() {
     std::string name = std::filesystem::temp_directory_path() / "lorac-test-XXXXXX";
-    if (!mkdtemp(name.data()))
-      throw std::runtime_error("cannot create a temporary folder");
+    if (!mkdtemp(name.data())) {
+      std::perror("cannot create a temporary folder");
+      std::abort();
+    }
     folder = name;
   }
   ~TempFolder() {
@@ -29,6 +31,7 @@ public:
   TempFolder(const TempFolder &) = delete;
   TempFolder &operator=(const TempFolder &) = delete;
 
+  std::string path() const { return folder; }
   std::string path(std::string_view name) const { return folder / name; }
   void write(std::string_view name, std::string_view text) const {
     std::ofstream(path(name), std::ios::binary).write(text.data(), std::streamsize(text.size()));

@@ -18,21 +18,8 @@ int loracCheckDevices(void);
 namespace lorac::test {
 namespace {
 
-class CApiTest : public EngineTest {
+class CApiTest : public EngineFilesTest {
 protected:
-  void SetUp() override {
-    EngineTest::SetUp();
-    std::string pattern = (std::filesystem::temp_directory_path() / "lorac-c-api-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder = pattern;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder); }
-  std::string write(const std::string &name, const Bytes &bytes) {
-    std::string path = (folder / name).string();
-    std::ofstream out(path, std::ios::binary);
-    out.write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
-    return path;
-  }
   /// With a template that the text checks know.
   Bytes chatModel() {
     TinyModel tiny = tinyModel();
@@ -40,13 +27,13 @@ protected:
         "{% for m in messages %}{{ bos_token }}{{ m.role }}:{{ m.content }}\n{% endfor %}";
     return tiny.bytes();
   }
-  std::filesystem::path folder;
 };
 
 TEST_F(CApiTest, ErrorsFromC) {
   Bytes corrupt = modelBytes;
   corrupt[70] ^= 1;
-  EXPECT_EQ(loracCheckErrors((folder / "missing.lorac").c_str(), write("corrupt.lorac", corrupt).c_str()), 0)
+  EXPECT_EQ(loracCheckErrors(folder.path("missing.lorac").c_str(), write("corrupt.lorac", corrupt).c_str()),
+            0)
       << "line of c_api.c";
 }
 
@@ -92,7 +79,7 @@ TEST_F(CApiTest, CallbackTextComesInWholeCharacters) {
 
 TEST_F(CApiTest, TheWrapperThrowsTypedErrors) {
   try {
-    api::Model model((folder / "missing.lorac").string());
+    api::Model model(folder.path("missing.lorac"));
     FAIL() << "a missing file opened";
   } catch (const api::Error &error) {
     EXPECT_EQ(error.code(), LORAC_NOT_FOUND);

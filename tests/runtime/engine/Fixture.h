@@ -5,6 +5,7 @@
 #include "runtime/engine/Engine.h"
 #include "tests/runtime/engine/FakeDevice.h"
 #include "tests/runtime/files/TinyModel.h"
+#include "tests/support/TempFolder.h"
 
 #include "support/Checked.h"
 
@@ -101,6 +102,17 @@ protected:
   EngineOptions options;
   std::shared_ptr<Engine> engine;
   FakeDevice *device = nullptr;
+};
+
+/// With a folder for the files that the C interface opens.
+class EngineFilesTest : public EngineTest {
+protected:
+  /// The file's path.
+  std::string write(std::string_view name, const Bytes &bytes) {
+    folder.write(name, {reinterpret_cast<const char *>(bytes.data()), bytes.size()});
+    return folder.path(name);
+  }
+  TempFolder folder;
 };
 
 } // namespace lorac::test

@@ -173,23 +173,7 @@ private:
   std::vector<uint32_t> tokensAlone;
 };
 
-class Threads : public EngineTest {
-protected:
-  void SetUp() override {
-    EngineTest::SetUp();
-    std::string pattern = (std::filesystem::temp_directory_path() / "lorac-threads-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder = pattern;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder); }
-  std::string write(const std::string &name, const Bytes &bytes) {
-    std::string path = (folder / name).string();
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
-    return path;
-  }
-  std::filesystem::path folder;
-};
+class Threads : public EngineFilesTest {};
 
 TEST_F(Threads, ShareAnEngine) {
   options.sequences = 12;
